@@ -1,0 +1,171 @@
+"""Find a part by name, and read specifications such as ``gaussian(sigma=0..75) + jpeg(quality=40)``.
+
+Every table of parts (NETWORKS, NOISES, LOSSES ...) is a plain dict. Wherever a name is accepted,
+``module:attribute`` is accepted too, so outsiders add parts without touching the package.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hush.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Range:
+    """An interval ``low..high`` to draw from uniformly, once per image."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A part and its options, as in ``gaussian(sigma=25)``."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if not self.options:
+            return self.name
+        return f"{self.name}({', '.join(f'{key}={_written(value)}' for key, value in self.options.items())})"
+
+
+def _written(value: Any) -> str:
+    return str(value) if isinstance(value, Range) else repr(value)
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the closest allowed name, or an empty string."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def load(reference: str) -> Any:
+    """Import ``module:attribute``.
+
+    Raises UsageError if the module or the attribute does not exist.
+    """
+    module, _, attribute = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
+            raise  # the module is there, something that it imports is not
+        raise UsageError(f"{reference}: no module {module!r}; a part is named as module:attribute") from error
+    except AttributeError as error:
+        raise UsageError(f"{reference}: module {module!r} has no {attribute!r}") from error
+
+
+def find(table: Mapping[str, Any], name: str, kind: str) -> Any:
+    """Find a part by its name in a table, or as ``module:attribute``.
+
+    A table's value may itself be a ``module:attribute`` string, imported when asked for. Raises
+    UsageError, naming the nearest right one, if the table does not have the name.
+    """
+    if name in table:
+        part = table[name]
+        return load(part) if isinstance(part, str) else part
+    if ":" in name:
+        return load(name)
+    raise UsageError(
+        f"{name!r} is no {kind}{nearest(name, table)}. Known: {', '.join(sorted(table))}, or module:attribute"
+    )
+
+
+def parse_call(text: str) -> Call:
+    """Read one part with options: ``gaussian``, ``gaussian(sigma=25)``, ``gaussian(sigma=0..75)``.
+
+    Values are Python literals or ranges ``low..high``; bare words are strings. Raises UsageError on
+    anything else.
+    """
+    match = re.fullmatch(r"\s*([\w.]+(?::[\w.]+)?)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
+    if match is None:
+        raise UsageError(f"cannot read {text!r}; write name or name(option=value, ...), such as gaussian(sigma=25)")
+    name, inner = match.groups()
+    options: dict[str, Any] = {}
+    for item in _split(inner or "", ","):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise UsageError(f"{text!r}: {item.strip()!r} is no option=value")
+        if key.strip() in options:
+            raise UsageError(f"{text!r}: {key.strip()!r} is given twice")
+        options[key.strip()] = parse_value(value.strip())
+    return Call(name, options)
+
+
+def parse_value(text: str) -> Any:
+    """Read a literal (25, 0.5, true, [1, 2], 'word'), a range ``0..75`` or a bare word."""
+    low, dots, high = text.partition("..")
+    if dots:
+        try:
+            bounds = Range(float(low), float(high))
+        except ValueError:
+            raise UsageError(f"cannot read the range {text!r}; write low..high, such as 0..75") from None
+        if bounds.low > bounds.high:
+            raise UsageError(f"{text!r}: a range goes from low to high")
+        return bounds
+    constants = {"true": True, "false": False, "none": None}
+    if text.lower() in constants:
+        return constants[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        if re.fullmatch(r"[\w./:\\~-]+", text):
+            return text
+        raise UsageError(f"cannot read the value {text!r}; put text in quotes") from None
+
+
+def parse_chain(text: str) -> tuple[Call, ...]:
+    """Read parts applied one after the other: ``gaussian(sigma=102) + salt_pepper(amount=0.05)``."""
+    return tuple(parse_call(part) for part in _split(text, "+"))
+
+
+def parse_sum(text: str) -> tuple[tuple[float, Call], ...]:
+    """Read a weighted sum: ``0.8*l1 + 0.2*ssim(window=11)``; a missing weight is 1."""
+    terms = []
+    for part in _split(text, "+"):
+        weight, star, rest = part.partition("*")
+        if star and "(" not in weight:
+            try:
+                terms.append((float(weight), parse_call(rest)))
+            except ValueError:
+                raise UsageError(f"{text!r}: {weight.strip()!r} is no number; write 0.8*l1 + 0.2*ssim") from None
+        else:
+            terms.append((1.0, parse_call(part)))
+    return tuple(terms)
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at separators that stand outside brackets, quotes and numbers such as 1e+3."""
+    parts, depth, quote, start = [], 0, "", 0
+    for i, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        elif character == separator and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    if depth or quote:
+        raise UsageError(f"{text!r}: a bracket or quote is not closed")
+    parts.append(text[start:])
+    if parts == [""] or (len(parts) == 1 and not parts[0].strip()):
+        return []
+    if any(not part.strip() for part in parts):
+        raise UsageError(f"{text!r}: something is missing beside {separator!r}")
+    return parts

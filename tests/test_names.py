@@ -1,0 +1,62 @@
+"""Specifications are read as people write them, and wrong names suggest the right ones."""
+
+import pytest
+
+from hush.errors import MissingExtra, UsageError, need
+from hush.names import Call, Range, find, parse_call, parse_chain, parse_sum
+
+
+def test_options_are_literals_ranges_and_words():
+    call = parse_call("part(a=25, b=0..75, c=[48, 96], d=1e-3, e=true, f=none, g='x, y', h=-1.5..2e1, i=word)")
+    assert call.name == "part"
+    assert call.options == {
+        "a": 25, "b": Range(0, 75), "c": [48, 96], "d": 1e-3, "e": True, "f": None, "g": "x, y",
+        "h": Range(-1.5, 20), "i": "word",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["gaussian", "gaussian(sigma=25)", "gaussian(sigma=0..75)", "a.b:c(x=[1, 2], y='z')"])
+def test_what_is_written_reads_back(text):
+    assert str(parse_call(text)) == text
+    assert parse_call(str(parse_call(text))) == parse_call(text)
+
+
+def test_chains_and_sums():
+    assert parse_chain("gaussian(sigma=102) + salt_pepper(amount=0.05)") == (
+        Call("gaussian", {"sigma": 102}),
+        Call("salt_pepper", {"amount": 0.05}),
+    )
+    assert parse_sum("0.8*l1 + 0.2*ssim(window=11) + mse") == (
+        (0.8, Call("l1")), (0.2, Call("ssim", {"window": 11})), (1.0, Call("mse")),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a(", "a(b)", "a(b=1, b=2)", "a + ", "a(b=9..1)", "a(b=x..y)", "a(b=[1)", "a b", "two*l1", "a(b={})("]
+)
+def test_nonsense_is_a_usage_error(text):
+    with pytest.raises(UsageError):
+        if "*" in text:
+            parse_sum(text)
+        elif "+" in text:
+            parse_chain(text)
+        else:
+            parse_call(text)
+
+
+def test_find_in_table_by_reference_and_nearest():
+    table = {"gaussian": len, "lazy": "math:sqrt"}
+    assert find(table, "gaussian", "noise") is len
+    assert find(table, "lazy", "noise")(9) == 3
+    assert find(table, "math:floor", "noise")(2.5) == 2
+    with pytest.raises(UsageError, match="did you mean 'gaussian'"):
+        find(table, "gausian", "noise")
+    with pytest.raises(UsageError, match="no module"):
+        find(table, "no_such_module:x", "noise")
+    with pytest.raises(UsageError, match="has no 'nothing'"):
+        find(table, "math:nothing", "noise")
+
+
+def test_a_missing_extra_says_what_to_install():
+    with pytest.raises(MissingExtra, match=r"pip install 'hush\[search\]'"):
+        need("a_module_that_is_not_there", "search")
