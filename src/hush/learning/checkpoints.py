@@ -1,0 +1,81 @@
+"""Weights and training states in safetensors files: tensors and JSON, never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hush.errors import WeightsError
+
+_TENSOR = "__tensor__"
+
+
+def save_state(path: str | Path, state: Any) -> None:
+    """Save nested dicts and lists of tensors, numbers and text; the file appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    skeleton = _take_apart(state, "", tensors)
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(path: str | Path) -> Any:
+    """Load what `save_state` saved, on the CPU.
+
+    Raises WeightsError if the file is missing, damaged or of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            if "state" not in metadata:
+                raise WeightsError(f"{path}: no checkpoint or weights of hush (safetensors without its JSON part)")
+            skeleton = json.loads(metadata["state"])
+            return _put_together(skeleton, file.get_tensor)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such file; a run directory holds checkpoint.safetensors") from error
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path}: damaged or no safetensors file ({error})") from error
+
+
+def _take_apart(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        # a copy each: safetensors refuses tensors that share memory
+        tensors[where] = value.detach().cpu().contiguous().clone()
+        return {_TENSOR: where}
+    if isinstance(value, dict):
+        # keys are kept with their type: an optimiser's state is keyed by integers
+        return {"dict": [[key, _take_apart(item, f"{where}.{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, (list, tuple)):
+        return [_take_apart(item, f"{where}.{i}", tensors) for i, item in enumerate(value)]
+    return value
+
+
+def _put_together(value: Any, tensor: Any) -> Any:
+    if isinstance(value, dict):
+        if _TENSOR in value:
+            return tensor(value[_TENSOR])
+        return {key: _put_together(item, tensor) for key, item in value["dict"]}
+    if isinstance(value, list):
+        return [_put_together(item, tensor) for item in value]
+    return value
+
+
+def load_numbers(network: torch.nn.Module, numbers: dict[str, Tensor]) -> list[str]:
+    """Copy numbers into a network where name and shape fit; return the names of layers that did not fit."""
+    own = network.state_dict()
+    fitting = {name: value for name, value in numbers.items() if name in own and own[name].shape == value.shape}
+    network.load_state_dict(fitting, strict=False)
+    return sorted((own.keys() | numbers.keys()) - fitting.keys())

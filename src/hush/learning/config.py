@@ -1,0 +1,223 @@
+"""Recipes: frozen dataclasses read from TOML or JSON, with overrides; an unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from hush.errors import RecipeError
+from hush.names import nearest, parse_value
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures, and how patches are cut from them."""
+
+    set: str = "folder"
+    """The data set, such as ``folder``, ``pairs(noisy="NOISY", clean="CLEAN")`` or ``stl10``."""
+    root: str = ""
+    """Folder of the data set."""
+    validation: str = ""
+    """A file that lists the held-out pictures (one relative path a line), or a number that holds out every n-th;
+    empty: the data set's own test split, or else every 20th picture."""
+    validation_pictures: int = 0
+    """Use at most so many pictures for validation; 0 for all."""
+    patch: int = 128
+    """Side of the square training patches in pixels; 0 trains on whole pictures (all of one size)."""
+    batch: int = 16
+    """Patches per step, over all processes."""
+    augment: bool = True
+    """Turn and mirror patches (eight ways)."""
+    gray: float = 0.0
+    """Share of patches made gray, with the same noise in all channels."""
+    cache: int = 4096
+    """Megabytes of memory for decoded pictures."""
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How weights move."""
+
+    name: str = "muon"
+    """muon (for the inner convolutions, AdamW for the rest) or adamw."""
+    rate: float = 1e-3
+    """Highest learning rate."""
+    warmup: int = 200
+    """Steps over which the rate rises from zero."""
+    decay: float = 1.0
+    """Last share of the training over which the rate falls along a cosine; 1 is the usual cosine schedule."""
+    floor: float = 0.0
+    """Rate at the end, as a share of the highest."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    clip: float = 1.0
+    """Longest gradient (2-norm over all weights); 0 for no clipping."""
+    average: float = 0.999
+    """Decay per step of the averaged weights; 0 keeps no average."""
+    accumulate: int = 1
+    """Parts that a batch is computed in, to save memory."""
+
+
+@dataclass(frozen=True)
+class LengthConfig:
+    """When to stop: whichever comes first; 0 means no such limit."""
+
+    steps: int = 0
+    """Updates."""
+    epochs: float = 0.0
+    """Passes over the training pictures."""
+    minutes: float = 0.0
+    """Minutes of training; the learning rate then follows the clock."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training gives."""
+
+    name: str = "denoiser"
+    summary: str = ""
+    """One sentence for lists and cards."""
+    network: str = "drunet(widths=[48, 96, 192, 384], blocks=2, unshuffle=2)"
+    method: str = "supervised"
+    degradation: str = "gaussian(sigma=0..75)"
+    """Chain of noises; empty where the data are pairs that are noisy already."""
+    loss: str = "l1"
+    data: DataConfig = field(default_factory=DataConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    length: LengthConfig = field(default_factory=LengthConfig)
+    seed: int = 0
+    precision: str = "auto"
+    """bf16, f32, or auto: bf16 where the processor computes with it."""
+    validate_every: int = 500
+    """Steps between validations."""
+    validation_degradation: str = ""
+    """Noise of the validation pictures; empty: that of the training."""
+    licence: str = ""
+    """A word on the licence of the weights, for the card."""
+
+
+AT_LEAST: dict[type, dict[str, float]] = {
+    DataConfig: {"batch": 1, "patch": 0, "gray": 0, "cache": 1, "validation_pictures": 0},
+    OptimiserConfig: {"rate": 0, "warmup": 0, "decay": 0, "floor": 0, "weight_decay": 0, "clip": 0, "accumulate": 1},
+    LengthConfig: {"steps": 0, "epochs": 0, "minutes": 0},
+    Recipe: {"validate_every": 1, "seed": 0},
+}
+ONE_OF: dict[type, dict[str, tuple[str, ...]]] = {
+    OptimiserConfig: {"name": ("muon", "adamw")},
+    Recipe: {"precision": ("auto", "bf16", "f32")},
+}
+
+
+def read_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe from a TOML or JSON file, or one that ships by its name.
+
+    Args:
+        source: a path, or a name such as ``gaussian`` (see ``hush list recipes``).
+        overrides: ``key=value`` settings with dotted keys, such as ``optimiser.rate=3e-4``.
+
+    Raises RecipeError on an unreadable file, an unknown key or a value of the wrong type.
+    """
+    path = find_recipe(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from error
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: not valid {path.suffix[1:].upper() or 'TOML'}: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: a recipe is a table of keys and values, not a {type(content).__name__}")
+    for override in overrides:
+        _override(content, override)
+    return build(Recipe, content, str(path))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with hush, by name."""
+    folder = Path(str(files("hush"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find_recipe(source: str | Path) -> Path:
+    """Return the path of a recipe file, or of a shipped recipe by its name."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if str(source) in shipped:
+        return shipped[str(source)]
+    raise RecipeError(
+        f"{source}: no such recipe{nearest(str(source), shipped)}. Give a .toml or .json file, or one of: "
+        f"{', '.join(shipped)}"
+    )
+
+
+def build(kind: type, content: Mapping[str, Any], where: str) -> Any:
+    """Build a frozen dataclass from nested tables, refusing unknown keys and wrong types."""
+    hints = get_type_hints(kind)
+    values = {}
+    for key, value in content.items():
+        if key not in hints:
+            raise RecipeError(f"{where}: no key {key!r}{nearest(key, hints)}. Known: {', '.join(hints)}")
+        wanted = hints[key]
+        if dataclasses.is_dataclass(wanted):
+            if not isinstance(value, Mapping):
+                raise RecipeError(f"{where}: {key} is a table of keys, not {value!r}")
+            values[key] = build(typing.cast(type, wanted), value, f"{where}: {key}")
+        else:
+            values[key] = _typed(value, wanted, f"{where}: {key}")
+    for key, least in AT_LEAST.get(kind, {}).items():
+        if not values.get(key, least) >= least:
+            raise RecipeError(f"{where}: {key} is {values[key]}; it must be at least {least:g}")
+    for key, allowed in ONE_OF.get(kind, {}).items():
+        if values.get(key, allowed[0]) not in allowed:
+            raise RecipeError(f"{where}: {key} is {values[key]!r}; allowed are {', '.join(allowed)}")
+    return kind(**values)
+
+
+def _typed(value: Any, wanted: Any, where: str) -> Any:
+    options = get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
+    for option in options:
+        plain = get_origin(option) or option
+        if plain is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if plain is type(None) and value is None:
+            return None
+        if isinstance(value, plain) and not (plain in (int, float) and isinstance(value, bool)):
+            return value
+    names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    raise RecipeError(f"{where} takes {names}, not {value!r}")
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {override}: write key=value, such as optimiser.rate=3e-4")
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        content = content.setdefault(table, {})
+        if not isinstance(content, dict):
+            raise RecipeError(f"--set {override}: {table!r} is no table of keys")
+    content[last] = _override_value(text.strip())
+
+
+def _override_value(text: str) -> Any:
+    """Numbers and truth values as such; everything else, specifications above all, stays text."""
+    try:
+        value = parse_value(text)
+    except Exception:
+        return text
+    return value if isinstance(value, (bool, int, float, str)) else text
+
+
+def to_dict(recipe: Any) -> dict[str, Any]:
+    """Return a recipe as plain nested tables."""
+    return dataclasses.asdict(recipe)

@@ -1,0 +1,99 @@
+"""A residual U-Net without biases or normalisation, after DRUNet (Zhang et al. 2021, arXiv:2008.13751).
+
+Changed for speed on processors without a GPU: ``unshuffle`` folds blocks of pixels into channels before the
+first convolution (as FFDNet does, Zhang et al. 2018), so that most arithmetic happens on small, deep feature
+maps, where plain 3x3 convolutions run at full speed. Without biases the network is homogeneous of degree one:
+scaling picture and noise level scales the result (Mohan et al. 2020), so levels that it never saw degrade gently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hush.learning.networks.limits import NetworkLimits
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x)))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(x)))
+
+
+class DRUNet(nn.Module):
+    """Restore pictures of 1 or 3 channels, told the noise level by a map.
+
+    Args:
+        channels: of the pictures, 1 or 3.
+        widths: features per level, the finest first; each level halves the size.
+        blocks: residual blocks per level, on the way down, at the bottom and on the way up.
+        unshuffle: side of the pixel blocks folded into channels; 1 for none.
+        sigma_map: whether the noise level is told; without, the network is blind.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 3,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        blocks: int = 4,
+        unshuffle: int = 1,
+        sigma_map: bool = True,
+    ) -> None:
+        super().__init__()
+        self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=48)
+        self.unshuffle = unshuffle
+        self.multiple = unshuffle * 2 ** (len(widths) - 1)
+        folded = unshuffle**2
+        self.head = nn.Conv2d((channels + sigma_map) * folded, widths[0], 3, padding=1, bias=False)
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for fine, coarse in zip(widths[:-1], widths[1:], strict=True):
+            halve = nn.Conv2d(fine, coarse, 2, stride=2, bias=False)
+            double = nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False)
+            self.down.append(nn.Sequential(*(ResidualBlock(fine) for _ in range(blocks)), halve))
+            self.up.insert(0, nn.Sequential(double, *(ResidualBlock(fine) for _ in range(blocks))))
+        self.body = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(blocks)))
+        self.tail = nn.Conv2d(widths[0], channels * folded, 3, padding=1, bias=False)
+        self._start()
+
+    def _start(self) -> None:
+        """Begin as the identity: the tail is zero, and each block starts close to passing its input on."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if isinstance(module, ResidualBlock):
+                with torch.no_grad():
+                    module.second.weight.mul_(0.2)
+        nn.init.zeros_(self.tail.weight)
+
+    def forward(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+        """Restore a batch (N, C, H, W) of any size; sigma_map is (N, 1, H, W) in [0, 1]."""
+        x = noisy
+        if self.limits.sigma_map:
+            if sigma_map is None:
+                raise ValueError("this network is told the noise level: give sigma_map")
+            x = torch.cat([noisy, sigma_map], dim=1)
+        height, width = noisy.shape[-2:]
+        k = self.multiple
+        # (k - h % k) % k rather than (-h) % k: only the former exports with dynamic sizes
+        x = F.pad(x, (0, (k - width % k) % k, 0, (k - height % k) % k), mode="replicate")
+        x = self.head(F.pixel_unshuffle(x, self.unshuffle))
+        skips = []
+        for level in self.down:
+            skips.append(x)
+            x = level(x)
+        x = self.body(x)
+        for level, skip in zip(self.up, reversed(skips), strict=True):
+            x = level(x) + skip
+        residual = F.pixel_shuffle(self.tail(x), self.unshuffle)
+        return noisy + residual[..., :height, :width].float()  # the sum in float32: bf16 would cost 8-bit steps

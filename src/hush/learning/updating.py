@@ -1,0 +1,94 @@
+"""One network's update: mixed precision, clipping, the rate's course and averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hush.learning.config import OptimiserConfig
+from hush.learning.optimisers import open_optimisers
+
+
+def rate_at(step: int, progress: float, config: OptimiserConfig) -> float:
+    """Return the learning rate at a step, with ``progress`` in [0, 1] through the training.
+
+    It rises linearly over ``warmup`` steps, stays, and falls along a cosine over the last ``decay`` share.
+    """
+    falling = min(1.0, max(0.0, (progress - (1 - config.decay)) / config.decay)) if config.decay else 0.0
+    course = config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * falling))
+    return config.rate * course * min(1.0, (step + 1) / max(1, config.warmup))
+
+
+def open_autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what to compute within: bf16 autocast, or plain float32.
+
+    ``auto`` takes bf16 where the hardware multiplies it: GPUs, and processors with AVX512-BF16 or AMX.
+    """
+    fast = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    enabled = precision == "bf16" or (precision == "auto" and fast)
+    return lambda: torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+class Updater:
+    """A network's optimisers and its averaged copy.
+
+    ``network`` is what learns; ``averaged`` is what is judged and kept: an exponential moving average of the
+    numbers (Polyak averaging), with a shorter memory over the first steps.
+    """
+
+    def __init__(self, network: nn.Module, config: OptimiserConfig) -> None:
+        self.network, self.config = network, config
+        self.optimisers = open_optimisers(network, config.name, config.rate, config.weight_decay)
+        self.averaged = copy.deepcopy(network).requires_grad_(False) if config.average else network
+        self.updates = 0
+        self.rate = 0.0
+
+    def apply(self, step: int, progress: float) -> None:
+        """Update from the gradients that have been gathered, and clear them."""
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        self.rate = rate_at(step, progress, self.config)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self.updates += 1
+        self._average()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.averaged is self.network:
+            return
+        decay = min(self.config.average, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
+        for mine, theirs in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
+            mine.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed training needs."""
+        return {
+            "network": dict(self.network.state_dict()),
+            "averaged": dict(self.averaged.state_dict()),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.updates = state["updates"]
+
+
+def mean_terms(terms: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Average the loss terms of the parts of a batch."""
+    return {name: float(sum(float(part[name]) for part in terms) / len(terms)) for name in terms[0]}

@@ -1,0 +1,53 @@
+"""Muon: orthogonal updates, and it learns; the rate follows its course."""
+
+import pytest
+import torch
+from torch import nn
+
+from hush.learning.config import OptimiserConfig
+from hush.learning.optimisers import Muon, open_optimisers, orthogonalise
+from hush.learning.updating import Updater, rate_at
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24)])
+def test_singular_values_come_close_to_one(shape):
+    # Jordan et al. 2024: five steps bring them into about [0.7, 1.2]
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalise(matrices, steps=5))
+    assert values.max() < 1.3
+    assert values[:, : min(shape) // 2].min() > 0.5
+
+
+def test_direction_is_that_of_the_polar_factor():
+    matrix = torch.randn(1, 20, 60, generator=torch.Generator().manual_seed(1))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    polar, found = (u @ v).flatten(), orthogonalise(matrix, steps=5).flatten()
+    assert torch.dot(polar, found) / (polar.norm() * found.norm()) > 0.98
+
+
+def test_kernels_inside_go_to_muon_and_the_rest_to_adamw():
+    network = nn.Sequential(*(nn.Conv2d(4, 4, 3) for _ in range(4)))
+    muon, adamw = open_optimisers(network, "muon", 1e-3, 0.0)
+    assert isinstance(muon, Muon)
+    assert {tuple(p.shape) for p in muon.param_groups[0]["params"]} == {(4, 4, 3, 3)}
+    assert len(muon.param_groups[0]["params"]) == 2
+    assert len(adamw.param_groups[0]["params"]) == 2 + 4  # first and last kernel, four biases
+
+
+def test_rate_rises_stays_and_falls():
+    config = OptimiserConfig(rate=1.0, warmup=10, decay=0.5, floor=0.1)
+    assert rate_at(0, 0.0, config) == pytest.approx(0.1)
+    assert rate_at(100, 0.5, config) == pytest.approx(1.0)
+    assert rate_at(100, 0.75, config) == pytest.approx(0.55)
+    assert rate_at(100, 1.0, config) == pytest.approx(0.1)
+
+
+def test_averaged_numbers_follow_the_network():
+    network = nn.Conv2d(1, 1, 1)
+    updater = Updater(network, OptimiserConfig(name="adamw", rate=0.1, warmup=1, average=0.9))
+    start = network.weight.item()
+    for step in range(40):
+        network(torch.ones(1, 1, 1, 1)).sum().backward()
+        updater.apply(step, 0.0)
+    average = updater.averaged.weight.item()
+    assert network.weight.item() < average < start
