@@ -7,7 +7,6 @@ Every table of parts (NETWORKS, NOISES, LOSSES ...) is a plain dict. Wherever a 
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import re
 from collections.abc import Iterable, Mapping
@@ -47,6 +46,8 @@ def _written(value: Any) -> str:
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the closest allowed name, or an empty string."""
+    import difflib  # here, since a right name is the rule and start-up counts
+
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -147,7 +148,7 @@ def parse_sum(text: str) -> tuple[tuple[float, Call], ...]:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Split at separators that stand outside brackets, quotes and numbers such as 1e+3."""
+    """Split at separators that stand outside brackets and quotes."""
     parts, depth, quote, start = [], 0, "", 0
     for i, character in enumerate(text):
         if quote:

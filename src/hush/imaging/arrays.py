@@ -1,0 +1,150 @@
+"""The image contract: (H, W, C) float32, nominally [0, 1], never clipped on entry.
+
+A picture file or a user's array may hold 1, 8 or 16 bits or floats, gray or colour, with alpha or without.
+``decode`` turns it into an image, ``encode`` turns an image back into exactly that kind of array; rounding and
+clipping happen there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hush.errors import PictureError
+
+FULL_SCALES = {"b1": 1.0, "u1": 255.0, "u2": 65535.0, "f2": 1.0, "f4": 1.0, "f8": 1.0}  # kind and bytes of a dtype
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; the gray of BSD68 and Set12
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How an array held its image, so that the restored one can be held alike."""
+
+    dtype: np.dtype[Any]
+    squeeze: bool  # the array was (H, W), not (H, W, C)
+    full_scale: float  # the value that became 1.0
+    alpha: NDArray[Any] | None = None  # (H, W), in the array's own dtype
+
+
+def decode(
+    array: ArrayLike, *, full_scale: float | None = None, cmyk: bool = False
+) -> tuple[NDArray[np.float32], Encoding]:
+    """Turn an array into an image and remember how to turn it back.
+
+    ``array`` is bool, uint8, uint16, float16, float32 or float64, (H, W) or (H, W, C) with C = 1 (gray),
+    2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha); with ``cmyk`` C = 4 means four inks. ``full_scale`` is the value
+    that becomes 1.0: by default 1, 255 or 65535 for integers and 1.0 for floats. Alpha is kept apart.
+
+    Returns the image, (H, W, 1), (H, W, 3) or for inks (H, W, 4) float32, and its Encoding. Values outside
+    [0, 1] stay. A float32 array is not copied. Raises PictureError for any other array, and for NaN or infinity.
+    """
+    array = np.asarray(array)
+    check_array(array, cmyk=cmyk)
+    full_scale = FULL_SCALES[array.dtype.str[1:]] if full_scale is None else float(full_scale)
+    if not (np.isfinite(full_scale) and full_scale > 0):
+        raise PictureError(f"full scale {full_scale:g}; it is a positive number, such as 255 or 4095")
+    squeeze = array.ndim == 2
+    colours, alpha = (array[..., np.newaxis], None) if squeeze else _without_alpha(array, cmyk)
+    if full_scale == 1:
+        with np.errstate(over="ignore"):
+            image = colours.astype(np.float32, copy=False)
+    else:
+        image = np.divide(colours, full_scale, dtype=np.float32, casting="unsafe")
+    check_finite(image)
+    return image, Encoding(array.dtype, squeeze, full_scale, alpha)
+
+
+def encode(image: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
+    """Turn an image back into the kind of array it came from.
+
+    ``image`` is (H, W, C) or (H, W), float. Integers are rounded and clipped to their type's range, floats are
+    not clipped, one bit is thresholded at 0.5. Alpha returns untouched. Raises PictureError for NaN or infinity.
+    """
+    check_finite(image)
+    if image.ndim == 2:
+        image = image[..., np.newaxis]
+    array = _quantise(image, encoding)
+    if encoding.alpha is not None:
+        array = np.concatenate([array, encoding.alpha[..., np.newaxis]], axis=2).astype(encoding.dtype, copy=False)
+    return array[..., 0] if encoding.squeeze else array
+
+
+def _quantise(image: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
+    """Scale an image to full scale in the encoding's dtype."""
+    if encoding.dtype.kind == "b":
+        return image >= 0.5
+    if encoding.dtype.kind == "f":
+        scaled = image if encoding.full_scale == 1 else image * np.float64(encoding.full_scale)
+        return scaled.astype(encoding.dtype)
+    scaled = np.multiply(image, encoding.full_scale, dtype=np.float32)  # 24 bits of mantissa hold 16 exactly
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, 0, np.iinfo(encoding.dtype).max, out=scaled)
+    return scaled.astype(encoding.dtype)
+
+
+def check_array(array: NDArray[Any], *, cmyk: bool = False) -> None:
+    """Raise PictureError unless ``decode`` takes an array of this dtype and shape."""
+    if array.dtype.str[1:] not in FULL_SCALES:
+        raise PictureError(
+            f"values of type {array.dtype}; bool, uint8, uint16, float16, float32 and float64 are taken. "
+            "Convert the array to one of them"
+        )
+    if array.ndim not in (2, 3):
+        raise PictureError(
+            f"an array of shape {array.shape}; an image is (H, W) or (H, W, C). Pass the images of a batch one by one"
+        )
+    if array.ndim == 3 and array.shape[2] not in ((4,) if cmyk else (1, 2, 3, 4)):
+        raise PictureError(_wrong_channels(array.shape, cmyk))
+    if array.size == 0:
+        raise PictureError(f"an array of shape {array.shape} holds no pixel; the least size is 1x1")
+
+
+def _wrong_channels(shape: tuple[int, ...], cmyk: bool) -> str:
+    allowed = "4 (CMYK)" if cmyk else "1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)"
+    if shape[0] in (1, 3) and shape[2] > 4:
+        advice = "The channels seem to come first: use numpy.moveaxis(array, 0, -1)"
+    else:
+        advice = "Choose or merge channels first"
+    return f"{shape[2]} channels; an image has {allowed}. {advice}"
+
+
+def check_finite(array: NDArray[Any]) -> None:
+    """Raise PictureError if an array holds NaN, infinity, or values beyond float32."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        broken = array.size - int(np.count_nonzero(finite))
+        raise PictureError(
+            f"{broken} of {array.size} values are NaN or infinite; finite numbers are taken. "
+            "Fill them first, for instance with numpy.nan_to_num"
+        )
+
+
+def _without_alpha(array: NDArray[Any], cmyk: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Part (H, W, C) into its colours and a copy of its alpha."""
+    if cmyk or array.shape[2] in (1, 3):
+        return array, None
+    return array[..., :-1], array[..., -1].copy()
+
+
+def luminance(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the luma (H, W) of an image (H, W, 1) or (H, W, 3), by ITU-R BT.601."""
+    if image.shape[2] == 1:
+        return image[..., 0]
+    return image[..., :3] @ np.asarray(LUMA, dtype=image.dtype)
+
+
+def pad_to(
+    image: NDArray[Any], height: int, width: int, *, mode: Literal["reflect", "edge"] = "reflect"
+) -> NDArray[Any]:
+    """Pad an image (H, W, C) at its lower and right border to at least ``height`` x ``width``.
+
+    ``reflect`` mirrors without repeating the border, as often as it takes; a side of one pixel is repeated.
+    An image that is large enough comes back as it is.
+    """
+    below, right = max(0, height - image.shape[0]), max(0, width - image.shape[1])
+    if below == 0 and right == 0:
+        return image
+    return np.pad(image, ((0, below), (0, right), (0, 0)), mode=mode)

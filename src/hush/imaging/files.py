@@ -1,0 +1,212 @@
+"""Find, read and write picture files.
+
+``read`` and ``write`` keep everything but the pixels: bit depth, alpha, profile, EXIF, resolution, and the way the
+format coded it. What they cannot keep they refuse in one line.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from hush.errors import HushError, PictureError
+from hush.imaging.arrays import check_array, check_finite
+from hush.imaging.formats import FORMATS, HEAD, SUFFIXES, format_of, recognise
+from hush.imaging.formats.codecs import library_reason
+from hush.imaging.formats.picture import INTACT, Metadata, Picture
+from hush.names import nearest
+
+__all__ = ["Metadata", "Picture", "find_pictures", "is_picture", "output_path", "read", "write"]
+
+MARK = "-hush"  # in the name of a restored picture that lies beside its source
+
+
+def read(source: str | os.PathLike[str]) -> Picture:
+    """Read a picture, with everything that is needed to write the same kind of file.
+
+    The format is told by the content. The pixels are (H, W) or (H, W, C) in the file's own dtype, as stored: an EXIF
+    orientation stays a tag. Raises PictureError, in one line, for whatever is no single intact picture.
+    """
+    path = Path(source)
+    try:
+        return _read(path)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+    except OSError as error:
+        raise PictureError(f"{path}: {_reason(error)}") from error
+
+
+def _read(path: Path) -> Picture:
+    if not path.exists():
+        present = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise PictureError(f"no such file{nearest(path.name, present)}. Check the name")
+    if not path.is_file():
+        raise PictureError("a folder or device, no picture. Name the pictures in it")
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        name = recognise(head, path.suffix)
+        data = head + file.read()
+    try:
+        picture = FORMATS[name].read(data)
+        check_array(picture.pixels, cmyk=picture.cmyk)
+        if picture.pixels.dtype.kind == "f":
+            check_finite(picture.pixels)
+    except HushError:
+        raise
+    except MemoryError as error:
+        raise PictureError(f"a {FORMATS[name].title} too large for the memory of this machine") from error
+    except Exception as error:  # decoders raise anything at all on damaged data
+        title = FORMATS[name].title
+        raise PictureError(f"damaged or unsupported {title} ({library_reason(error)}). {INTACT}") from error
+    return replace(picture, path=path)
+
+
+def write(target: str | os.PathLike[str], picture: Picture, *, overwrite: bool = False) -> Path:
+    """Write a picture, whole or not at all, and return where it is.
+
+    The target's suffix names the format; where it is the suffix of the picture's own file, the format is the one that
+    the file really had. Within a format everything comes out as it went in; another format takes over profile, EXIF,
+    XMP, Photoshop resources and resolution as far as it holds them. The bytes go to a temporary file beside the
+    target that is then renamed. Raises PictureError for an existing target (unless ``overwrite``), pixels that the
+    format would change, and anything that the file system refuses.
+    """
+    path = Path(target)
+    try:
+        same = picture.format and picture.path is not None and picture.path.suffix.lower() == path.suffix.lower()
+        entry = FORMATS[picture.format if same else format_of(path)]
+        check_array(picture.pixels, cmyk=picture.cmyk)
+        entry.check_holds(picture)
+        if path.exists() and not overwrite:
+            raise PictureError("exists already. Name another file, or allow overwriting")
+        if not path.parent.is_dir():
+            raise PictureError(f"there is no folder {path.parent}. Make it first")
+        _publish(entry.write(picture), path, overwrite)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+    except OSError as error:
+        raise PictureError(f"{path}: {_reason(error)}") from error
+    except Exception as error:
+        raise PictureError(f"{path}: cannot be written ({library_reason(error)}). Try a .png or .tif name") from error
+    return path
+
+
+def _publish(data: bytes, path: Path, overwrite: bool) -> None:
+    """Write bytes to a temporary file, then give it its name; on any failure nothing is left behind."""
+    path = path.resolve()  # a link stays a link
+    temporary = path.parent / f".hush-{os.urandom(6).hex()}.part"
+    try:
+        temporary.write_bytes(data)
+        if overwrite:
+            if path.exists():
+                temporary.chmod(path.stat().st_mode & 0o7777)
+            os.replace(temporary, path)
+        else:
+            _rename_new(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Rename without replacing what another process may have written meanwhile."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)
+
+
+def _reason(error: OSError) -> str:
+    """Say in words what the file system refused."""
+    advice = {
+        errno.ENOSPC: "no space is left on the disk. Free some, or write elsewhere",
+        errno.EDQUOT: "the disk quota is used up. Free some space, or write elsewhere",
+        errno.EFBIG: "the file would be larger than this disk allows. Write elsewhere",
+        errno.EACCES: "no permission. Choose another folder, or change its permissions",
+        errno.EPERM: "no permission. Choose another folder, or change its permissions",
+        errno.EROFS: "the disk is read-only. Write elsewhere",
+        errno.ENAMETOOLONG: "the name is too long. Choose a shorter one",
+        errno.EEXIST: "exists already. Name another file, or allow overwriting",
+        errno.EISDIR: "is a folder. Name a file in it",
+    }
+    return advice.get(error.errno or 0) or f"{error.strerror or error}. Check the disk and the path"
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Tell by its suffix whether a file is of a format that hush reads."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def find_pictures(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
+    """Return the pictures that files, folders and patterns such as ``holiday/*.jpg`` name, each once.
+
+    Of a folder these are its files with a known suffix in natural order (2 before 10), without hidden ones and without
+    results of an earlier run; ``recursive`` adds its subfolders. A named file is taken even if it is missing, so that
+    reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found.
+    """
+    names = [os.fspath(entry) for entry in inputs]
+    found = dict.fromkeys(path for name in names for path in _matches(name, recursive))
+    if not found:
+        known = " ".join(SUFFIXES)
+        raise PictureError(f"{', '.join(names) or 'no input'}: no pictures found. Name files, or folders with {known}")
+    return list(found)
+
+
+def _matches(name: str, recursive: bool) -> Iterator[Path]:
+    """Yield what one input stands for."""
+    path = Path(name)
+    if path.is_dir():
+        entries = path.rglob("*") if recursive else path.iterdir()
+        yield from _pictures_among(entries, path)
+    elif path.exists() or not glob.has_magic(name):
+        yield path
+    else:
+        for match in sorted(map(Path, glob.glob(name, recursive=True)), key=natural_order):
+            if match.is_dir() and recursive:
+                yield from _matches(str(match), recursive)
+            elif match.is_file() and is_picture(match):
+                yield match
+
+
+def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
+    """Return the pictures among a folder's files in natural order."""
+    files = {
+        path
+        for path in entries
+        if is_picture(path) and path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    }
+    fresh = [path for path in files if path.with_stem(path.stem.removesuffix(MARK)) not in files - {path}]
+    return sorted(fresh, key=natural_order)
+
+
+def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:
+    """Return a sorting key by which ``img2`` comes before ``img10``."""
+    parts = [re.findall("([0-9]+)|([^0-9]+)", part.casefold()) for part in path.parts]
+    return [[(not digits, int(digits or 0), text) for digits, text in part] for part in parts]
+
+
+def output_path(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    out_is_folder: bool = False,
+    base: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Return where the restored form of a picture goes.
+
+    Without ``out`` beside its source, as ``photo-hush.jpg``; with a folder there under its own name (below ``base``
+    with its subfolders), or with the mark if that folder is its own; else to ``out`` itself.
+    """
+    source = Path(source)
+    marked = source.with_stem(source.stem + MARK)
+    if out is None:
+        return marked
+    if not out_is_folder:
+        return Path(out)
+    target = Path(out) / (source.relative_to(base) if base is not None else source.name)
+    return target.with_name(marked.name) if target.resolve() == source.resolve() else target

@@ -1,0 +1,229 @@
+"""JPEG (ITU-T T.81): written again with the source's own quantisation tables, subsampling and segments."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hush.errors import PictureError
+from hush.imaging.formats.codecs import pillow_encode, pillow_image, vips, vips_decode
+from hush.imaging.formats.picture import INTACT, Metadata, Picture
+
+Segment = tuple[int, bytes]  # second byte of the marker, content
+Table = tuple[int, ...]  # 64 quantisation steps, row by row
+
+QUALITY = 95  # for pictures that were no JPEG; their chroma is not subsampled
+LONGEST = 65_533  # bytes that a segment holds
+EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+ICC, PHOTOSHOP, MULTI_PICTURE = b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"MPF\0"
+
+APP0, APP1, APP2, APP13, APP14, APP15, COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xFE
+DQT, SOS, EOI, PROGRESSIVE = 0xDB, 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xCE)
+FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
+STANDALONE = (0x01, *range(0xD0, 0xD9))
+
+# Where the k-th coefficient of a zigzag stands in the 8x8 block: along diagonals, every other one upwards.
+ZIGZAG = np.argsort([64 * (i + j) + (i if (i + j) % 2 else j) for i in range(8) for j in range(8)], kind="stable")
+
+
+@dataclass(frozen=True)
+class JpegCoding:
+    """How a JPEG held its picture."""
+
+    segments: tuple[Segment, ...] = ()  # its APPn and comments, verbatim
+    tables: tuple[Table, ...] = ()  # one per component
+    subsampling: str = "4:4:4"
+    progressive: bool = False
+    stored_rgb: bool = False  # the components are R, G, B, not Y, Cb, Cr
+
+
+def is_jpeg(head: bytes) -> bool:
+    """Tell a JPEG by its first bytes."""
+    return head.startswith(b"\xff\xd8\xff")
+
+
+def read(data: bytes) -> Picture:
+    """Read a gray, RGB or CMYK JPEG; 255 is full ink."""
+    pixels, image = _decode(data)
+    segments, _ = split(data)
+    return Picture(
+        pixels,
+        format="jpeg",
+        cmyk=image.interpretation == "cmyk",
+        metadata=_metadata(segments),
+        coding=_coding(segments),
+    )
+
+
+def write(picture: Picture) -> bytes:
+    """Write uint8 gray, RGB or CMYK, at the quality and subsampling that the picture came with, or better."""
+    from PIL import JpegImagePlugin  # noqa: F401  (registers the writer)
+
+    coding = picture.coding if isinstance(picture.coding, JpegCoding) else None
+    height, width = picture.size
+    if max(height, width) > 65_500:
+        raise PictureError(f"{width}x{height} pixels; a JPEG's sides are at most 65500. Name a .tif file")
+    options: dict[str, Any] = {"quality": QUALITY, "subsampling": "4:4:4", "dpi": picture.metadata.dpi}
+    if coding is not None:
+        options = {"qtables": _tables(coding, picture.cmyk), "progressive": coding.progressive}
+        options["subsampling"] = "4:4:4" if picture.cmyk else coding.subsampling
+        options["keep_rgb"] = coding.stored_rgb
+    encoded = pillow_encode(pillow_image(picture.pixels, cmyk=picture.cmyk), "JPEG", **options)
+    segments, at = split(encoded)
+    own = coding.segments if coding else [s for s in segments if s[0] == APP0] + _segments(picture.metadata)
+    return join([*own, *(s for s in segments if s[0] not in (APP0, COMMENT))]) + encoded[at:]
+
+
+def split(data: bytes) -> tuple[list[Segment], int]:
+    """Part a JPEG into its segments before the first scan, and the offset where that scan begins.
+
+    Raises PictureError if a segment runs past the end.
+    """
+    segments: list[Segment] = []
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker in (SOS, EOI):
+            return segments, at
+        if marker in (0x00, 0xFF, *STANDALONE):
+            at += 1 if marker == 0xFF else 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if length < 2 or at + 2 + length > len(data):
+            break
+        segments.append((marker, data[at + 4 : at + 2 + length]))
+        at += 2 + length
+    raise PictureError(f"truncated JPEG: it ends before its pixels begin. {INTACT}")
+
+
+def join(segments: Iterable[Segment]) -> bytes:
+    """Write segments behind the start of an image."""
+    return b"\xff\xd8" + b"".join(
+        struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content for marker, content in segments
+    )
+
+
+def _decode(data: bytes) -> tuple[NDArray[Any], Any]:
+    """Decode strictly: libjpeg only warns of missing data, and fills it with gray.
+
+    A warning counts from the next eight rows on. Padding between segments is warned of too, but harms nobody.
+    """
+    try:
+        return vips_decode("jpegload_buffer", data, fail_on="warning")
+    except vips().Error as error:
+        if "extraneous bytes" not in str(error):
+            raise
+    return vips_decode("jpegload_buffer", data, fail_on="error")
+
+
+def _tables(coding: JpegCoding, cmyk: bool) -> list[list[int]] | None:
+    """Return the quantisation tables to write with, one for luminance and one or two for chrominance.
+
+    Inks are all written with the finest table of the source, which may have stored them as luminance and chrominance.
+    """
+    tables = list(dict.fromkeys(coding.tables)) if len(set(coding.tables[1:])) <= 1 else list(coding.tables)
+    if cmyk and tables:
+        return [np.min(tables, axis=0).tolist()]
+    return [list(table) for table in tables] or None
+
+
+def _coding(segments: list[Segment]) -> JpegCoding:
+    """Read how the pixels are coded from the tables and the frame header."""
+    quantisers: dict[int, Table] = {}
+    frame, marker = b"", 0
+    adobe, jfif = None, False
+    for name, content in segments:
+        if name == DQT:
+            quantisers.update(_quantisers(content))
+        elif name in FRAMES:
+            frame, marker = content, name
+        elif name == APP14 and content.startswith(b"Adobe") and len(content) >= 12:
+            adobe = content[11]
+        elif name == APP0 and content.startswith(b"JFIF\0"):
+            jfif = True
+    components = [tuple(frame[i : i + 3]) for i in range(6, len(frame) - 2, 3)]  # (id, sampling, table)
+    letters = bytes(c[0] for c in components) == b"RGB"
+    return JpegCoding(
+        tuple(segment for segment in segments if _is_kept(*segment)),
+        tuple(quantisers.get(c[2], (1,) * 64) for c in components),
+        _subsampling([c[1] for c in components]),
+        progressive=marker in PROGRESSIVE,
+        stored_rgb=len(components) == 3 and (adobe == 0 or (adobe is None and not jfif and letters)),
+    )
+
+
+def _is_kept(marker: int, content: bytes) -> bool:
+    """Tell whether a segment describes the picture, rather than how this file stores it.
+
+    The multi-picture index points at further pictures behind the first, which are not written.
+    """
+    if marker == APP2 and content.startswith(MULTI_PICTURE):
+        return False
+    return (APP0 <= marker <= APP15 and marker != APP14) or marker == COMMENT
+
+
+def _quantisers(content: bytes) -> dict[int, Table]:
+    """Read a DQT segment: tables of 64 steps of 8 or 16 bits in zigzag order."""
+    tables, at = {}, 0
+    while at < len(content):
+        wide, slot = content[at] >> 4, content[at] & 15
+        steps = np.frombuffer(content, dtype=">u2" if wide else "u1", count=64, offset=at + 1)
+        table = np.empty(64, dtype=int)
+        table[ZIGZAG] = steps
+        tables[slot] = tuple(table.tolist())
+        at += 1 + 64 * (2 if wide else 1)
+    return tables
+
+
+def _subsampling(factors: list[int]) -> str:
+    """Name the chroma subsampling; what Pillow cannot write is written without."""
+    if len(factors) != 3 or factors[1] != factors[2] or factors[1] != 0x11:
+        return "4:4:4"
+    return {0x21: "4:2:2", 0x22: "4:2:0"}.get(factors[0], "4:4:4")
+
+
+def _metadata(segments: list[Segment]) -> Metadata:
+    """Read what other formats can take over."""
+    exif = xmp = dpi = None
+    icc: dict[int, bytes] = {}
+    photoshop = b""
+    for marker, content in segments:
+        if marker == APP1 and content.startswith(EXIF):
+            exif = exif or content[len(EXIF) :]
+        elif marker == APP1 and content.startswith(XMP):
+            xmp = content[len(XMP) :]
+        elif marker == APP2 and content.startswith(ICC):
+            icc[content[len(ICC)]] = content[len(ICC) + 2 :]
+        elif marker == APP13 and content.startswith(PHOTOSHOP):
+            photoshop += content[len(PHOTOSHOP) :]
+        elif marker == APP0 and content.startswith(b"JFIF\0") and len(content) >= 12:
+            unit, across, down = struct.unpack_from(">BHH", content, 7)
+            scale = {1: 1.0, 2: 2.54}.get(unit)  # per inch, per centimetre
+            dpi = (across * scale, down * scale) if scale and across and down else None
+    profile = b"".join(icc[number] for number in sorted(icc))
+    return Metadata(profile or None, exif, xmp, photoshop or None, dpi)
+
+
+def _segments(metadata: Metadata) -> list[Segment]:
+    """Write metadata that came from another format; raises PictureError if a part does not fit."""
+    segments = []
+    for name, prefix, content in (("EXIF", EXIF, metadata.exif), ("XMP", XMP, metadata.xmp)):
+        if content and len(prefix) + len(content) > LONGEST:
+            raise PictureError(f"{len(content)} bytes of {name}; a JPEG holds {LONGEST}. Name a .tif or .png file")
+        if content:
+            segments.append((APP1, prefix + content))
+    if metadata.photoshop:
+        segments += [(APP13, PHOTOSHOP + part) for part in _parts(metadata.photoshop, LONGEST - len(PHOTOSHOP))]
+    if metadata.icc:
+        parts = _parts(metadata.icc, LONGEST - len(ICC) - 2)
+        segments += [(APP2, ICC + bytes([i + 1, len(parts)]) + part) for i, part in enumerate(parts)]
+    return segments
+
+
+def _parts(content: bytes, length: int) -> list[bytes]:
+    return [content[at : at + length] for at in range(0, len(content), length)]

@@ -1,0 +1,95 @@
+"""What a picture file is to hush: pixels, what the file says of them, and how it held them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hush.errors import PictureError
+
+SMALL = 64 * 2**20  # bytes; pixels that take no more are never a bomb
+INTACT = "Get an intact copy"
+EXPANSION = 2000  # no codec here packs a photograph tighter; deflate's own limit is 1032 to 1
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says beside its pixels, in a form that any format can take over."""
+
+    icc: bytes | None = None  # ICC colour profile
+    exif: bytes | None = None  # a TIFF stream, without the prefix "Exif\0\0"
+    xmp: bytes | None = None
+    photoshop: bytes | None = None  # Photoshop image resources, which hold IPTC
+    dpi: tuple[float, float] | None = None  # pixels per inch: across, down
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as its file holds it.
+
+    ``pixels`` is (H, W) or (H, W, C) in the file's own dtype, stored as in the file: an EXIF orientation is not
+    applied but kept, so that what comes out looks like what went in.
+    """
+
+    pixels: NDArray[Any]
+    path: Path | None = None
+    format: str = ""  # its name in FORMATS
+    cmyk: bool = False  # four channels are inks, not RGB and alpha
+    full_scale: float | None = None  # value of white where the file says so; None: the dtype's own
+    metadata: Metadata = field(default_factory=Metadata)
+    coding: Any = None  # how this format held pixels and metadata; its writer writes the same again
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return (height, width)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """Return the number of channels, alpha included."""
+        return 1 if self.pixels.ndim == 2 else self.pixels.shape[2]
+
+    @property
+    def kind(self) -> str:
+        """Return what the channels are: gray, gray+alpha, RGB, RGB+alpha or CMYK."""
+        if self.cmyk:
+            return "CMYK"
+        return {1: "gray", 2: "gray+alpha", 3: "RGB", 4: "RGB+alpha"}.get(self.channels, f"{self.channels} channels")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: how it is recognised, what it holds, and its two functions."""
+
+    title: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[bytes], bool]  # of a file's first bytes
+    read: Callable[[bytes], Picture]
+    write: Callable[[Picture], bytes]
+    holds: Mapping[str, tuple[str, ...]]  # dtype -> what the channels may be
+
+    def check_holds(self, picture: Picture) -> None:
+        """Raise PictureError if this format would change the pixels' type or channels."""
+        dtype = picture.pixels.dtype.newbyteorder("=").name
+        if picture.kind not in self.holds.get(dtype, ()):
+            held = "; ".join(f"{name} {', '.join(kinds)}" for name, kinds in self.holds.items())
+            raise PictureError(
+                f"{dtype} {picture.kind} pixels; {self.title} holds {held}. Name a .png or .tif file, or convert first"
+            )
+
+
+def check_size(height: int, width: int, channels: int, dtype: str | np.dtype[Any], file_bytes: int) -> None:
+    """Raise PictureError if the size that a file declares is absurd for its bytes, before memory is taken."""
+    if min(height, width) < 1:
+        raise PictureError(f"damaged file: it declares {width}x{height} pixels. {INTACT}")
+    declared = height * width * channels * np.dtype(dtype).itemsize
+    if declared > max(SMALL, EXPANSION * file_bytes):
+        raise PictureError(
+            f"{file_bytes} bytes that declare {width}x{height} pixels ({declared / 2**30:.1f} GiB); "
+            f"at most {EXPANSION} bytes of pixels per byte are believed. If the picture is real, store it as TIFF"
+        )

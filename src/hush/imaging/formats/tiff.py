@@ -1,0 +1,215 @@
+"""TIFF 6.0 and BigTIFF: pixels by libvips, every tag that does not describe their storage kept byte for byte."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hush.errors import PictureError
+from hush.imaging.formats.codecs import squeezed, vips_decode, vips_image
+from hush.imaging.formats.picture import INTACT, Metadata, Picture, check_size
+from hush.imaging.formats.tags import BYTE, NATIVE, RATIONAL, SHORT, UNDEFINED, Tag, directories, exif_stream, put_tags
+
+COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES, PREDICTOR = 259, 262, 270, 277, 317
+WIDTH, HEIGHT, BITS, TILE_WIDTH, TILE_HEIGHT = 256, 257, 258, 322, 323
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
+SUB_IMAGES, EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, PHOTOSHOP, ICC = 330, 338, 339, 700, 34377, 34675
+
+# Tags that describe how the pixels lie in the file: the encoder writes its own. 37724 holds Photoshop's layers, which
+# would hide the restored picture.
+STORAGE = {
+    *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 292, 293, 317, 320),
+    *(322, 323, 324, 325, 326, 327, 328, 330, 339, 340, 341, 347, *range(512, 522), 529, 530, 531, 532, 37724),
+}
+COMPRESSIONS = {1: "none", 3: "ccittfax4", 4: "ccittfax4", 5: "lzw", 32773: "packbits"}
+DTYPES = {(1, 8): "uint8", (1, 16): "uint16", (3, 16): "float16", (3, 32): "float32", (3, 64): "float64"}
+COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}  # samples of a photometric: gray, gray, RGB, palette, CMYK, YCbCr
+PALETTE, CMYK = 3, 5  # photometrics
+MULTIPLIED, SEPARATE = 1, 2  # kinds of alpha
+
+
+@dataclass(frozen=True)
+class TiffCoding:
+    """How a TIFF held its picture."""
+
+    tags: Mapping[int, Tag] = field(default_factory=dict)  # those that do not describe storage
+    compression: str = "deflate"
+    predictor: bool = True
+    tile: tuple[int, int] | None = None  # width, height
+    white_is_zero: bool = False
+    big: bool = False
+
+
+def read(data: bytes) -> Picture:
+    """Read a TIFF of one page: 1, 8 or 16 bits, or floats; gray, RGB, palette or CMYK.
+
+    Alpha that is multiplied into the colours stays so.
+    """
+    pages, big = directories(data, limit=2)
+    if not pages:
+        raise PictureError(f"damaged TIFF: it holds no readable page. {INTACT}")
+    tags = pages[0]
+    _check_single(tags, len(pages))
+    dtype, samples = _layout(tags)
+    height, width = _number(tags, HEIGHT, 0), _number(tags, WIDTH, 0)
+    check_size(height, width, samples, "uint8" if dtype == "bool" else dtype, len(data))
+    pixels = _pixels(data, tags, dtype)
+    photometric = _number(tags, PHOTOMETRIC, 1)
+    kept = {number: tag for number, tag in tags.items() if number not in STORAGE}
+    return Picture(
+        pixels, format="tiff", cmyk=photometric == CMYK, metadata=_metadata(kept), coding=_coding(tags, kept, big)
+    )
+
+
+def write(picture: Picture) -> bytes:
+    """Write any picture, compressed as it came; what was compressed with loss is compressed without."""
+    coding = picture.coding if isinstance(picture.coding, TiffCoding) else TiffCoding(_tags(picture.metadata))
+    pixels = squeezed(picture.pixels)
+    if pixels.dtype.name in ("float16", "float64"):
+        encoded = _write_tifffile(pixels)
+    else:
+        encoded = _write_vips(pixels, picture.cmyk, coding)
+    extra = picture.channels - (4 if picture.cmyk else 3 if picture.channels > 2 else 1)
+    tags = {n: t for n, t in coding.tags.items() if n != EXTRA_SAMPLES or t.count == extra}
+    return put_tags(encoded, tags, own=STORAGE | {EXTRA_SAMPLES})
+
+
+def _check_single(tags: Mapping[int, Tag], pages: int) -> None:
+    """Raise PictureError for what holds more than one picture, rather than dropping the others."""
+    description = tags[DESCRIPTION].value if DESCRIPTION in tags else b""
+    stack = description.startswith(b"ImageJ=") and b"images=" in description and b"images=1\n" not in description
+    if pages > 1 or stack:
+        raise PictureError("a TIFF of several pages; single pictures are taken. Save its pages as files first")
+    if SUB_IMAGES in tags:
+        raise PictureError("a TIFF with sub-images (a pyramid, or camera raw); save it as a plain TIFF first")
+
+
+def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
+    """Return dtype and number of samples; raises PictureError for layouts that are not taken."""
+    samples, photometric = _number(tags, SAMPLES, 1), _number(tags, PHOTOMETRIC, 1)
+    bits = set(tags[BITS].integers()) if BITS in tags else {1}
+    form = _number(tags, SAMPLE_FORMAT, 1)
+    if photometric not in COLOURS:
+        raise PictureError(f"TIFF colours of kind {photometric}; gray, RGB, palette and CMYK are taken. Convert it")
+    small = photometric in (0, 1, PALETTE) and samples == 1 and form == 1 and bits <= {1, 2, 4} and len(bits) == 1
+    if small:
+        return ("bool" if bits == {1} and photometric != PALETTE else "uint8"), (3 if photometric == PALETTE else 1)
+    dtype = DTYPES.get((form, max(bits, default=0))) if len(bits) == 1 else None
+    if dtype is None:
+        kind = {1: "unsigned", 2: "signed", 3: "floating"}.get(form, "other")
+        raise PictureError(
+            f"TIFF samples of {'/'.join(map(str, sorted(bits)))} {kind} bits; 1, 8 and 16 unsigned bits and floats "
+            "are taken. Convert it to 16 bits"
+        )
+    if samples - COLOURS[photometric] not in ((0,) if photometric in (PALETTE, CMYK) else (0, 1)):
+        raise PictureError(f"{samples} channels; gray, RGB (each with or without alpha) and CMYK are taken")
+    return dtype, 3 if photometric == PALETTE else samples
+
+
+def _pixels(data: bytes, tags: Mapping[int, Tag], dtype: str) -> NDArray[Any]:
+    """Decode the first page."""
+    if dtype in ("float16", "float64"):
+        import tifffile
+
+        pixels = tifffile.imread(io.BytesIO(data), key=0)
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    extra = tags.get(EXTRA_SAMPLES)
+    if extra is not None and extra.integers() == (MULTIPLIED,):  # libvips would divide by alpha and round
+        patched = bytearray(data)
+        patched[extra.place + (data[:2] == b"MM")] = SEPARATE  # the low byte of a SHORT
+        data = bytes(patched)
+    pixels, _ = vips_decode("tiffload_buffer", data)
+    return pixels > 0 if dtype == "bool" else pixels
+
+
+def _write_vips(pixels: NDArray[Any], cmyk: bool, coding: TiffCoding) -> bytes:
+    """Encode bool, uint8, uint16 or float32 pixels."""
+    one_bit = pixels.dtype == np.bool_
+    compression = coding.compression if one_bit or coding.compression != "ccittfax4" else "deflate"
+    options: dict[str, Any] = {"compression": compression, "bigtiff": coding.big, "keep": "none"}
+    if coding.predictor and not one_bit and compression in ("lzw", "deflate"):
+        options["predictor"] = "float" if pixels.dtype.kind == "f" else "horizontal"
+    else:
+        options["predictor"] = "none"
+    if coding.tile and all(side % 16 == 0 for side in coding.tile):
+        options |= {"tile": True, "tile_width": coding.tile[0], "tile_height": coding.tile[1]}
+    if one_bit:
+        options["bitdepth"] = 1
+    image = vips_image(pixels.astype(np.uint8) * 255 if one_bit else pixels, cmyk=cmyk)
+    gray = pixels.ndim == 2
+    return image.tiffsave_buffer(miniswhite=coding.white_is_zero and gray, **options)
+
+
+def _write_tifffile(pixels: NDArray[Any]) -> bytes:
+    """Encode half or double precision, which libvips does not hold."""
+    import tifffile
+
+    buffer = io.BytesIO()
+    colour = pixels.ndim == 3 and pixels.shape[2] > 2
+    tifffile.imwrite(
+        buffer,
+        np.ascontiguousarray(pixels),
+        byteorder=NATIVE,
+        compression="zlib",
+        photometric="rgb" if colour else "minisblack",
+        planarconfig="contig" if pixels.ndim == 3 else None,
+        extrasamples=["unassalpha"] if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else None,
+        metadata=None,
+    )
+    return buffer.getvalue()
+
+
+def _number(tags: Mapping[int, Tag], number: int, default: int) -> int:
+    values = tags[number].integers() if number in tags else ()
+    return values[0] if values else default
+
+
+def _coding(tags: Mapping[int, Tag], kept: Mapping[int, Tag], big: bool) -> TiffCoding:
+    """Read how the pixels are coded."""
+    tile = (_number(tags, TILE_WIDTH, 0), _number(tags, TILE_HEIGHT, 0))
+    return TiffCoding(
+        kept,
+        COMPRESSIONS.get(_number(tags, COMPRESSION, 1), "deflate"),
+        predictor=_number(tags, PREDICTOR, 1) != 1,
+        tile=tile if all(tile) else None,
+        white_is_zero=_number(tags, PHOTOMETRIC, 1) == 0,
+        big=big,
+    )
+
+
+def _metadata(kept: Mapping[int, Tag]) -> Metadata:
+    """Read what other formats can take over."""
+    dpi = None
+    if X_RESOLUTION in kept and Y_RESOLUTION in kept:
+        scale = {2: 1.0, 3: 2.54}.get(_number(kept, RESOLUTION_UNIT, 2))
+        across, down = _fraction(kept[X_RESOLUTION]), _fraction(kept[Y_RESOLUTION])
+        dpi = (across * scale, down * scale) if scale and across > 0 and down > 0 else None
+    blobs = {number: kept[number].value for number in (ICC, XMP, PHOTOSHOP) if number in kept}
+    exif = exif_stream({n: t for n, t in kept.items() if n not in (ICC, XMP, PHOTOSHOP, EXTRA_SAMPLES)})
+    return Metadata(blobs.get(ICC), exif, blobs.get(XMP), blobs.get(PHOTOSHOP), dpi)
+
+
+def _fraction(tag: Tag) -> float:
+    if tag.type != RATIONAL:
+        return 0.0
+    above, below = struct.unpack_from(NATIVE + "II", tag.value)
+    return above / below if below else 0.0
+
+
+def _tags(metadata: Metadata) -> dict[int, Tag]:
+    """Write metadata that came from another format."""
+    pages, _ = directories(metadata.exif or b"")
+    tags = {number: tag for number, tag in (pages[0] if pages else {}).items() if number not in STORAGE}
+    blobs = {ICC: (UNDEFINED, metadata.icc), XMP: (BYTE, metadata.xmp), PHOTOSHOP: (BYTE, metadata.photoshop)}
+    tags |= {number: Tag(kind, len(content), content) for number, (kind, content) in blobs.items() if content}
+    if metadata.dpi:
+        for number, value in zip((X_RESOLUTION, Y_RESOLUTION), metadata.dpi, strict=True):
+            tags[number] = Tag(RATIONAL, 1, struct.pack(NATIVE + "II", round(value * 1000), 1000))
+        tags[RESOLUTION_UNIT] = Tag(SHORT, 1, struct.pack(NATIVE + "H", 2))
+    return tags
