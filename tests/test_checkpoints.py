@@ -33,7 +33,7 @@ def test_an_optimisers_state_comes_back(tmp_path):
 def test_damaged_files_are_weights_errors(tmp_path, content):
     path = tmp_path / "bad.safetensors"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match="bad.safetensors"):
+    with pytest.raises(WeightsError, match=r"bad\.safetensors"):
         load_state(path)
     with pytest.raises(WeightsError, match="no such file"):
         load_state(tmp_path / "missing.safetensors")
@@ -41,6 +41,11 @@ def test_damaged_files_are_weights_errors(tmp_path, content):
 
 def test_layers_that_do_not_fit_are_named():
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 3))
-    numbers = {"0.weight": torch.ones(2, 2), "0.bias": torch.zeros(2), "1.weight": torch.ones(5, 2), "extra": torch.ones(1)}
+    numbers = {
+        "0.weight": torch.ones(2, 2),
+        "0.bias": torch.zeros(2),
+        "1.weight": torch.ones(5, 2),
+        "extra": torch.ones(1),
+    }
     assert load_numbers(network, numbers) == ["1.bias", "1.weight", "extra"]
     assert torch.equal(network[0].weight, torch.ones(2, 2))

@@ -15,7 +15,8 @@ def test_every_shipped_recipe_is_valid():
     assert "gaussian" in recipes
     for name in recipes:
         recipe = read_recipe(name)
-        assert recipe.name and recipe.summary
+        assert recipe.name
+        assert recipe.summary
         build_network(recipe.network)
         Degradation(recipe.degradation)
 
@@ -28,7 +29,16 @@ def test_toml_and_json_with_the_same_keys_are_the_same(tmp_path):
 
 
 def test_overrides_reach_nested_keys_and_keep_specifications_as_text():
-    recipe = read_recipe("gaussian", ["optimiser.rate=3e-4", "length.steps=10", "degradation=gaussian(sigma=25)", "data.augment=false", "data.root=some/where"])
+    recipe = read_recipe(
+        "gaussian",
+        [
+            "optimiser.rate=3e-4",
+            "length.steps=10",
+            "degradation=gaussian(sigma=25)",
+            "data.augment=false",
+            "data.root=some/where",
+        ],
+    )
     assert recipe.optimiser.rate == 3e-4
     assert recipe.length.steps == 10
     assert recipe.degradation == "gaussian(sigma=25)"

@@ -35,13 +35,9 @@ def test_chains_and_sums():
     "text", ["", "a(", "a(b)", "a(b=1, b=2)", "a + ", "a(b=9..1)", "a(b=x..y)", "a(b=[1)", "a b", "two*l1", "a(b={})("]
 )
 def test_nonsense_is_a_usage_error(text):
+    read = parse_sum if "*" in text else parse_chain if "+" in text else parse_call
     with pytest.raises(UsageError):
-        if "*" in text:
-            parse_sum(text)
-        elif "+" in text:
-            parse_chain(text)
-        else:
-            parse_call(text)
+        read(text)
 
 
 def test_find_in_table_by_reference_and_nearest():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,27 @@ def find(table: Mapping[str, Any], name: str, kind: str) -> Any:
     raise UsageError(
         f"{name!r} is no {kind}{nearest(name, table)}. Known: {', '.join(sorted(table))}, or module:attribute"
     )
+
+
+def check_options(part: Callable[..., Any], call: Call, kind: str, *, given: tuple[str, ...] = ()) -> None:
+    """Raise UsageError if a call has an option that its part does not take.
+
+    Args:
+        part: the function or class.
+        call: as read from a specification.
+        kind: what the part is, for the error: network, noise, loss ...
+        given: parameters that are not options: the arguments that hush itself passes.
+    """
+    import inspect
+
+    parameters = inspect.signature(part).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    allowed = [p.name for p in parameters if p.name not in given]
+    for option in call.options:
+        if option not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise UsageError(f"{kind} {call.name!r} has no option {option!r}{nearest(option, allowed)}. Known: {known}")
 
 
 def parse_call(text: str) -> Call:

@@ -47,25 +47,24 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; kernels of one shape are orthogonalised together."""
         for group in self.param_groups:
-            alike: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+            alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    alike[tuple(parameter.shape)].append(parameter)
-            for parameters in alike.values():
-                self._update(parameters, **{key: group[key] for key in ("lr", "momentum", "weight_decay")})
+                    alike[tuple(parameter.shape)].append((parameter, parameter.grad))
+            for members in alike.values():
+                self._update(members, **{key: group[key] for key in ("lr", "momentum", "weight_decay")})
 
-    def _update(self, parameters: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+    def _update(self, members: list[tuple[Tensor, Tensor]], lr: float, momentum: float, weight_decay: float) -> None:
         directions = []
-        for parameter in parameters:
+        for parameter, gradient in members:
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            gradient = parameter.grad
             state["momentum"].lerp_(gradient, 1 - momentum)
             directions.append(gradient.lerp(state["momentum"], momentum).flatten(1))  # Nesterov's look ahead
         updates = orthogonalise(torch.stack(directions))
         scale = 0.2 * max(updates.shape[-2:]) ** 0.5
-        for parameter, update in zip(parameters, updates, strict=True):
+        for (parameter, _), update in zip(members, updates, strict=True):
             parameter.mul_(1 - lr * weight_decay).add_(update.view_as(parameter), alpha=-lr * scale)
 
 

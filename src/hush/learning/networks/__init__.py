@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-
 from torch import nn
 
 from hush.errors import UsageError
 from hush.learning.networks.limits import NetworkLimits
-from hush.names import find, nearest, parse_call
+from hush.names import check_options, find, parse_call
 
 NETWORKS = {
     "autoencoder": "hush.learning.networks.autoencoder:Autoencoder",
@@ -26,12 +24,7 @@ def build_network(spec: str) -> nn.Module:
     """
     call = parse_call(spec)
     factory = find(NETWORKS, call.name, "network")
-    allowed = [name for name in inspect.signature(factory).parameters if name not in ("args", "kwargs")]
-    for option in call.options:
-        if option not in allowed:
-            raise UsageError(
-                f"network {call.name!r} has no option {option!r}{nearest(option, allowed)}. Known: {', '.join(allowed)}"
-            )
+    check_options(factory, call, "network")
     try:
         return factory(**call.options)
     except (TypeError, ValueError) as error:

@@ -8,12 +8,14 @@ scaling picture and noise level scales the result (Mohan et al. 2020), so levels
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hush.errors import UsageError
 from hush.learning.networks.limits import NetworkLimits
 
 
@@ -57,7 +59,7 @@ class DRUNet(nn.Module):
         self.head = nn.Conv2d((channels + sigma_map) * folded, widths[0], 3, padding=1, bias=False)
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
-        for fine, coarse in zip(widths[:-1], widths[1:], strict=True):
+        for fine, coarse in itertools.pairwise(widths):
             halve = nn.Conv2d(fine, coarse, 2, stride=2, bias=False)
             double = nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False)
             self.down.append(nn.Sequential(*(ResidualBlock(fine) for _ in range(blocks)), halve))
@@ -81,7 +83,7 @@ class DRUNet(nn.Module):
         x = noisy
         if self.limits.sigma_map:
             if sigma_map is None:
-                raise ValueError("this network is told the noise level: give sigma_map")
+                raise UsageError("this network is told the noise level: give sigma_map")
             x = torch.cat([noisy, sigma_map], dim=1)
         height, width = noisy.shape[-2:]
         k = self.multiple

@@ -1,0 +1,199 @@
+"""Data sets: where pictures lie, and which of them are held out.
+
+A data set is ``def mydata(root, *, ...) -> DataSet``. It lists pictures and decodes none of them:
+`hush.learning.patches` does so when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hush.errors import PictureError, RecipeError, UsageError
+from hush.imaging.files import find_pictures
+from hush.names import Call, check_options, find, parse_call
+
+
+@dataclass(frozen=True)
+class Squeezed:
+    """The picture in a file, squeezed to ``size`` x ``size`` pixels by averaging areas."""
+
+    path: Path
+    size: int
+
+
+Source = Path | Squeezed | NDArray[np.uint8]
+"""A file, a file to be squeezed, or pixels (H, W, C)."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture: its clean view, its noisy view where the data are pairs, its label where it has one."""
+
+    name: str
+    clean: Source
+    noisy: Source | None = None
+    label: int | None = None
+    scene: str = ""
+    """Items of one scene are not independent: they are held out together, and intervals are drawn over scenes."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Items to learn from, and items held out."""
+
+    train: Sequence[Item]
+    test: Sequence[Item] = ()
+    """The data set's own held-out part, where it has one."""
+    classes: tuple[str, ...] = ()
+    """What the labels 0, 1, ... mean, where the data set says so."""
+
+
+@dataclass
+class Batch:
+    """What one step learns from."""
+
+    clean: Tensor
+    """(N, C, H, W) float32 in [0, 1]; bytes until `to` has moved them."""
+    noisy: Tensor | None = None
+    """Likewise, where the data are pairs."""
+    label: Tensor | None = None
+    """(N,) int64."""
+    gray: Tensor | None = None
+    """(N,) bool: these pictures have equal channels, and so must their noise."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Move every tensor. Pictures arrive in channels_last, where convolutions are fastest, and as float32.
+
+        Bytes become floats on the device: a quarter as much has to travel.
+        """
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            if tensor is None or tensor.ndim != 4:
+                return None if tensor is None else tensor.to(device, non_blocking=True)
+            moved = tensor.to(device, memory_format=torch.channels_last, non_blocking=True)
+            return moved if moved.is_floating_point() else moved.float().div_(255)
+
+        moved = {name: move(getattr(self, name)) for name in ("clean", "noisy", "label", "gray")}
+        return Batch(**moved)  # type: ignore[arg-type]
+
+
+def folder(root: str | Path, *, recursive: bool = True) -> DataSet:
+    """Take every picture in a folder, and in the folders below it, as clean."""
+    top = Path(root)
+    return DataSet([Item(path.relative_to(top).as_posix(), path) for path in list_pictures(top, recursive)])
+
+
+def list_pictures(top: Path, recursive: bool = True) -> list[Path]:
+    """Return the pictures of a folder in natural order. Raises PictureError if it is missing or holds none."""
+    if not top.is_dir():
+        raise PictureError(f"{top}: no such folder. Check data.root and the names of folders in data.set")
+    return find_pictures([top], recursive=recursive)
+
+
+DATASETS: dict[str, Any] = {
+    "folder": folder,
+    "pairs": "hush.learning.pairs:pairs",
+    "sidd": "hush.learning.pairs:sidd",
+    "blur_pairs": "hush.learning.pairs:blur_pairs",
+    "blur_triples": "hush.learning.pairs:blur_triples",
+    "stl10": "hush.learning.labelled:stl10",
+    "cifar10": "hush.learning.labelled:cifar10",
+    "cifar100": "hush.learning.labelled:cifar100",
+}
+
+
+def open_dataset(spec: str, root: str | Path) -> DataSet:
+    """Open a data set by its specification, such as ``folder`` or ``sidd(size=512)``.
+
+    Raises UsageError for an unknown data set or option, PictureError where its pictures are not.
+    """
+    call = parse_call(spec)
+    opener = find(DATASETS, call.name, "data set")
+    _check_options(call, opener)
+    if not str(root):
+        raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
+    data = opener(root, **call.options)
+    if not data.train:
+        raise PictureError(f"{root}: data set {call.name!r} finds no picture to learn from")
+    return data
+
+
+def _check_options(call: Call, opener: Callable[..., DataSet]) -> None:
+    """Compare options with the reader's keywords, and their types with those of the defaults."""
+    check_options(opener, call, "data set", given=("root",))
+    defaults = {name: p.default for name, p in inspect.signature(opener).parameters.items()}
+    for option, value in call.options.items():
+        kind = type(defaults[option])
+        if kind in (bool, int, str) and type(value) is not kind:
+            word = {bool: "true or false", int: "a whole number", str: "text, in quotes if need be"}[kind]
+            raise UsageError(f"data set {call.name!r}: {option} = {value!r}; it takes {word}")
+
+
+def split(data: DataSet, validation: str, most: int = 0) -> DataSet:
+    """Divide a data set into items to learn from and items to validate on.
+
+    Args:
+        data: the data set.
+        validation: a file that lists names of items, folders or scenes (one a line, # for comments), a number n for
+            every n-th item, or empty for the data set's own test part, or else every 20th item. Where items share
+            scenes, every n-th scene is held out instead.
+        most: use at most so many held-out items, evenly spread; 0 for all.
+
+    Raises RecipeError if the list cannot be read, names what is not there or leaves one part empty.
+    """
+    if not validation and data.test:
+        train, held = list(data.train), list(data.test)
+    elif not validation or validation.isdigit():
+        train, held = _hold_out(data.train, int(validation or 20))
+    else:
+        train, held = _hold_out_listed(data.train, Path(validation))
+    if most and len(held) > most:
+        held = [held[i * len(held) // most] for i in range(most)]
+    return replace(data, train=train, test=held)
+
+
+def _hold_out(items: Sequence[Item], every: int) -> tuple[list[Item], list[Item]]:
+    if every < 2:
+        raise RecipeError(f"data.validation = {every} would hold out everything; allowed are 2 and more, or a file")
+    groups = [item.scene or item.name for item in items]
+    if len(set(groups)) == 1:  # of a single scene a part must do
+        groups = [item.name for item in items]
+    names = list(dict.fromkeys(groups))
+    chosen = set(names[every - 1 :: every] or names[-1:])
+    held = [item for item, group in zip(items, groups, strict=True) if group in chosen]
+    train = [item for item, group in zip(items, groups, strict=True) if group not in chosen]
+    return train or list(items), held  # a single picture is learnt from and judged
+
+
+def _hold_out_listed(items: Sequence[Item], path: Path) -> tuple[list[Item], list[Item]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"data.validation: {path} cannot be read as a list of names, one a line") from error
+    listed = {line.strip().rstrip("/") for line in lines if line.strip() and not line.startswith("#")}
+    answers = [{item.name, item.scene, *map(str, PurePosixPath(item.name).parents)} for item in items]
+    held = [item for item, names in zip(items, answers, strict=True) if names & listed]
+    train = [item for item, names in zip(items, answers, strict=True) if not names & listed]
+    unknown = sorted(listed.difference(*answers))
+    if unknown or not held or not train:
+        missing = f", not there: {name_some(unknown)}" if unknown else ""
+        raise RecipeError(
+            f"{path}: it holds out {len(held)} of {len(items)} pictures{missing}. Both parts need at least "
+            f"one, named as the data set names them: {items[0].name}"
+        )
+    return train, held
+
+
+def name_some(names: Sequence[str], most: int = 4) -> str:
+    """List the first few names, for an error."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,203 @@
+"""Write a network as the one form that ships: an ONNX file that runs without torch, checked by running it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hush.errors import WeightsError, need
+from hush.restoring.runtimes import open_openvino
+from hush.restoring.weights import CARD_KEY, Card, Weights
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET = 20
+SIZES = ((1, 1), (7, 5), (33, 50))  # (H, W) that an exported file is tried on
+SAME = 5e-4  # largest difference between torch and the file, both in float32, on pictures in [0, 1]
+ROUNDING = 0.5 / 255  # largest difference that numbers rounded to fp16 may make
+
+
+def export(network: nn.Module, card: Card, target: str | Path) -> Path:
+    """Write a network to an ONNX file, run the file, and compare it with torch.
+
+    Batch, height and width stay dynamic. Numbers are stored as fp16 under the state dict's names, each followed by a
+    cast to float32; the card lies in the metadata. The file appears only if it gives what torch gives.
+
+    Args:
+        network: with ``limits``; on any device, not changed.
+        card: its channels, sigma_map, overlap and residual are set from the network.
+        target: path of the .onnx file; overwritten.
+
+    Raises WeightsError if the network cannot be exported, or if the file differs from torch.
+    """
+    onnx = need("onnx", "train")
+    network = copy.deepcopy(network).cpu().float().eval()
+    model = _trace(network)
+    _store_halves(model, network.state_dict())
+    limits: Any = network.limits
+    card = dataclasses.replace(
+        card,
+        channels=limits.channels,
+        sigma_map=limits.sigma_map,
+        overlap=limits.overlap,
+        residual=_adds_residual(model),
+    )
+    onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})
+    target = Path(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(model.SerializeToString())
+        compare(network, Weights(str(target), temporary, card))
+        os.replace(temporary, target)
+    except OSError as error:
+        raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def compare(network: nn.Module, weights: Weights) -> float:
+    """Run a network in torch and its file in OpenVINO, in float32, on odd sizes; return the largest difference.
+
+    Raises WeightsError if they differ, or if storing the numbers as fp16 shows.
+    """
+    runtime = open_openvino(weights, precision="exact")
+    halved = copy.deepcopy(network)
+    for number in halved.state_dict().values():
+        if number.is_floating_point():
+            number.copy_(number.half())
+    largest = 0.0
+    for height, width in SIZES:
+        inputs = _examples(network, 2, height, width)
+        expected, rounded = (_run(version, inputs) for version in (network, halved))
+        restored = runtime(**{name: value.numpy() for name, value in inputs.items()})
+        scale = max(1.0, float(np.abs(expected).max()))  # of untrained networks, results may be large
+        largest = max(largest, _difference(restored, rounded, scale))
+        if not largest <= SAME:  # NaN is no match either
+            raise WeightsError(f"{weights.name}: differs from torch by {largest:.2g} at {width}x{height}")
+        if not _difference(rounded, expected, scale) <= ROUNDING:
+            raise WeightsError(f"{weights.name}: the numbers do not fit fp16 (65504 at most, 6e-8 at least)")
+    return largest
+
+
+def _difference(a: np.ndarray, b: np.ndarray, scale: float) -> float:
+    return float(np.abs(a - b).max() / scale) if a.shape == b.shape else float("inf")
+
+
+def _run(network: nn.Module, inputs: dict[str, Tensor]) -> np.ndarray:
+    with torch.inference_mode():
+        return network(**inputs).numpy()
+
+
+def _examples(network: nn.Module, count: int, height: int, width: int) -> dict[str, Tensor]:
+    """Make inputs in [0, 1]: noisy (N, C, H, W) and, where it is told the level, sigma_map (N, 1, H, W)."""
+    rng = torch.Generator().manual_seed(height * width)
+    limits: Any = network.limits
+    inputs = {"noisy": torch.rand(count, limits.channels, height, width, generator=rng)}
+    if limits.sigma_map:
+        inputs["sigma_map"] = torch.full((count, 1, height, width), 25 / 255)
+    return inputs
+
+
+def _trace(network: nn.Module) -> ModelProto:
+    """Write down what a network computes, for any N, H and W."""
+    optimizer = need("onnxscript.optimizer", "train")
+    inputs = _examples(network, 2, 65, 71)
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    noisy = inputs.pop("noisy")
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (noisy,),
+                kwargs=inputs,
+                input_names=["noisy", *inputs],
+                output_names=["restored"],
+                dynamic_shapes={"noisy": free, **dict.fromkeys(inputs, free)},
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+            )
+            assert program is not None  # it is, with dynamo=True
+            # folds constants only; torch's own choice would also melt batch norm into the convolutions before it,
+            # under their names, and leave out biases that are zero
+            optimizer.fold_constants(program.model)
+            optimizer.remove_unused_nodes(program.model)
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise WeightsError(f"{type(network).__name__} cannot be exported: {reason}") from error
+    return _plain(program.model_proto)
+
+
+def _plain(model: ModelProto) -> ModelProto:
+    """Drop what the exporter notes for debugging: names and stack traces of source files."""
+    for node in model.graph.node:
+        node.ClearField("doc_string")
+        node.ClearField("metadata_props")
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        value.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    model.ClearField("metadata_props")
+    for value in (*model.graph.input, *model.graph.output):
+        batch, _, height, width = value.type.tensor_type.shape.dim
+        batch.dim_param, height.dim_param, width.dim_param = "N", "H", "W"
+    return model
+
+
+def _store_halves(model: ModelProto, state: dict[str, Tensor]) -> None:
+    """Store a state dict's numbers as fp16 under their names, cast to float32 where they are used.
+
+    Numbers that the graph does not need (a branch used in training only, one of two equal tensors) are stored too.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    floats = {name: value for name, value in state.items() if value.is_floating_point()}
+    others = [tensor for tensor in graph.initializer if tensor.name not in floats]
+    wide = {name: f"{name}.float32" for name in floats}
+    for node in graph.node:
+        node.input[:] = [wide.get(name, name) for name in node.input]
+    used = {name for node in graph.node for name in node.input}
+    casts = [
+        helper.make_node("Cast", [name], [wide[name]], to=TensorProto.FLOAT) for name in floats if wide[name] in used
+    ]
+    halves = [numpy_helper.from_array(value.half().numpy(), name) for name, value in floats.items()]
+    nodes = list(graph.node)
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(casts + nodes)
+    graph.initializer.extend(halves + others)
+
+
+def _adds_residual(model: ModelProto) -> bool:
+    """Say whether the last step adds something to, or takes it from, the noisy picture itself."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    last = makers[model.graph.output[0].name]
+    return last.op_type in ("Add", "Sub") and "noisy" in last.input
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's warnings about packages that are not needed off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

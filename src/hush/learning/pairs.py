@@ -1,0 +1,188 @@
+"""Data sets of pairs: the same scene noisy and clean, or blurred and sharp."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from hush.errors import PictureError, UsageError
+from hush.learning.datasets import DataSet, Item, Squeezed, list_pictures, name_some
+
+SIDD_FOLDER = re.compile(r"\d{4}_\d{3}_\w+")  # <instance>_<scene>_<phone>_<ISO>_<shutter>_<temperature>_<brightness>
+SIDD_FILE = re.compile(r"(?:\d{4}_)?(GT|NOISY)_SRGB_(\w+)\.png", re.IGNORECASE)
+TRIPLE_MARK = re.compile(r"_[SFM]$", re.IGNORECASE)  # sharp, (de)focus, motion
+
+
+def pairs(
+    root: str | Path,
+    *,
+    noisy: str = "noisy",
+    clean: str = "clean",
+    noisy_affix: str = "",
+    clean_affix: str = "",
+    scenes: str = "",
+) -> DataSet:
+    """Pair the pictures of two folders by their relative paths, whatever the file type.
+
+    Args:
+        root: folder of both.
+        noisy: folder of the noisy pictures, below ``root`` or absolute.
+        clean: folder of the clean ones; it may be the same folder where affixes tell them apart.
+        noisy_affix: a part of the name that only the noisy pictures have, such as ``_real`` in PolyU's
+            ``Canon5D2_chair_1_real.JPG``. Pictures without it are left out.
+        clean_affix: likewise, such as ``_mean``.
+        scenes: a regular expression; what it finds in the name of a clean picture (its first group, if it has one)
+            is the scene. ``pairs(noisy=input_crops, clean=gt_crops, scenes='^[0-9]+')`` reads the SIDD crops that
+            NAFNet makes.
+
+    Raises PictureError for a picture without a partner, UsageError for a wrong expression.
+    """
+    if noisy == clean and noisy_affix == clean_affix:
+        raise UsageError(f"noisy and clean are both {noisy!r}; name two folders, or tell the pictures apart by affixes")
+    top, find_scene = Path(root), _scene_finder(scenes)
+    views = [
+        _find_views(top / noisy, lambda path: _without(noisy_affix, path)),
+        _find_views(top / clean, lambda path: _without(clean_affix, path)),
+    ]
+    items = []
+    for given, target in _match((noisy, clean), views):
+        name = target.relative_to(top / clean).as_posix()
+        items.append(Item(name, target, given, scene=find_scene(name)))
+    return DataSet(items)
+
+
+def sidd(root: str | Path, *, size: int = 0) -> DataSet:
+    """Read SIDD-Small or SIDD-Medium (sRGB): real smartphone noise, 160 scene instances from 10 scenes.
+
+    The official layout is ``Data/0001_001_S6_00100_00060_3200_L/{GT,NOISY}_SRGB_010.PNG``; SIDD-Medium also has
+    frames 011 and puts the instance before the file's name, ``0001_GT_SRGB_010.PNG``. The folder's second number is
+    the scene. Crops are read too where they lie in these folders under such names, ``GT_SRGB_010_0000.png``.
+    Abdelhamed, Lin and Brown, A High-Quality Denoising Dataset for Smartphone Cameras, CVPR 2018.
+
+    Args:
+        root: the folder Data or the one that holds it.
+        size: squeeze whole frames to size x size by averaging areas, which averages most of the noise away too.
+            0 leaves the frames as they are, 12 to 16 megapixels each: give ``data.cache`` memory for all of them, or
+            cut crops beforehand.
+
+    Raises PictureError where no such folders are or a frame has no partner, UsageError for a negative size.
+    """
+    if size < 0:
+        raise UsageError(f"sidd: size = {size}; it is a side in pixels such as 512, or 0 for whole frames")
+    top = Path(root)
+    top = top / "Data" if (top / "Data").is_dir() else top
+    views: list[dict[str, Path]] = [{}, {}]
+    for path in sorted(top.glob("*/*")):
+        frame = SIDD_FILE.fullmatch(path.name)
+        if frame and SIDD_FOLDER.fullmatch(path.parent.name):
+            views[frame[1].upper() == "GT"][f"{path.parent.name}/{frame[2]}"] = path
+    if not any(views):
+        raise PictureError(f"{top}: no SIDD; its pictures lie as Data/0001_001_S6_00100_00060_3200_L/GT_SRGB_010.PNG")
+    items = []
+    for noisy, clean in _match(("NOISY", "GT"), views):
+        item = Item(clean.relative_to(top).as_posix(), clean, noisy, scene=clean.parent.name.split("_")[1])
+        items.append(replace(item, clean=Squeezed(clean, size), noisy=Squeezed(noisy, size)) if size else item)
+    return DataSet(items)
+
+
+def blur_pairs(root: str | Path, *, blurred: str = "blur", sharp: str = "sharp", scenes: str = "") -> DataSet:
+    """Read pixel-aligned pairs of blurred and sharp pictures.
+
+    Either two folders as `pairs` takes them, or GoPro's official layout
+    ``{train,test}/GOPR0372_07_00/{blur,sharp}/000047.png`` with a scene per sequence; ``blurred=blur_gamma`` takes its
+    other rendering. Nah, Kim and Lee, Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring,
+    CVPR 2017.
+
+    Raises PictureError where neither is found or a picture has no partner.
+    """
+    top = Path(root)
+    if (top / blurred).is_dir():
+        return pairs(top, noisy=blurred, clean=sharp, scenes=scenes)
+    parts: dict[str, list[Item]] = {"train": [], "test": []}
+    for part, items in parts.items():
+        for sequence in sorted(path.parent for path in top.glob(f"{part}/*/{blurred}")):
+            where = sequence.relative_to(top).as_posix()
+            for item in pairs(sequence, noisy=blurred, clean=sharp).train:
+                items.append(replace(item, name=f"{where}/{item.name}", scene=sequence.name))
+    if not parts["train"]:
+        raise PictureError(f"{top}: neither folders {blurred!r} and {sharp!r}, nor train/<sequence>/{blurred} below it")
+    return DataSet(parts["train"], parts["test"])
+
+
+def blur_triples(
+    root: str | Path,
+    *,
+    sharp: str = "sharp",
+    defocused: str = "defocused_blurred",
+    motion: str = "motion_blurred",
+) -> DataSet:
+    """Read triples of a scene: sharp, out of focus, and blurred by motion.
+
+    The layout of kwentar/blur-dataset on Kaggle: ``sharp/0_IPHONE-SE_S.JPG``,
+    ``defocused_blurred/0_IPHONE-SE_F.JPG``, ``motion_blurred/0_IPHONE-SE_M.JPG``. Each triple gives two items, labelled
+    by their blur. The views are **not aligned** to the pixel, as the camera moved between the shots: PSNR and SSIM
+    against the sharp one mean little, and what learns from them pixel by pixel learns the shifts too.
+
+    Raises PictureError for a picture without its partners.
+    """
+    top, sides = Path(root), (sharp, defocused, motion)
+    views = [_find_views(top / side, _triple) for side in sides]
+    items = [
+        Item(path.relative_to(top).as_posix(), clean, path, label=label, scene=_triple(clean.relative_to(top / sharp)))
+        for clean, *blurred in _match(sides, views)
+        for label, path in enumerate(blurred)
+    ]
+    return DataSet(items, classes=(defocused, motion))
+
+
+def _find_views(top: Path, key: Callable[[PurePath], str | None]) -> dict[str, Path]:
+    """Find the pictures below a folder by their key; those whose key is None are left out."""
+    found: dict[str, Path] = {}
+    for path in list_pictures(top):
+        name = key(path.relative_to(top))
+        if name is not None and found.setdefault(name, path) != path:
+            raise PictureError(f"{top}: {found[name].name} and {path.name} would get the same partner; rename one")
+    return found
+
+
+def _without(affix: str, path: PurePath) -> str | None:
+    """Return a path without its suffix and the affix, None where the affix is missing."""
+    return (path.parent / path.stem.replace(affix, "", 1)).as_posix() if affix in path.stem else None
+
+
+def _triple(path: PurePath) -> str:
+    return TRIPLE_MARK.sub("", path.with_suffix("").as_posix())
+
+
+def _match(sides: Sequence[str], views: Sequence[dict[str, Path]]) -> list[tuple[Path, ...]]:
+    """Join the views that have the same key, a view per side.
+
+    Raises PictureError, naming them, for pictures that are missing on another side.
+    """
+    everything = {key: path for view in views for key, path in view.items()}
+    lonely = [
+        f"{path.parent.name}/{path.name} (none in {side})"
+        for side, view in zip(sides, views, strict=True)
+        for key, path in everything.items()
+        if key not in view
+    ]
+    if lonely:
+        count = f"{len(lonely)} pictures have no partner" if len(lonely) > 1 else "a picture has no partner"
+        raise PictureError(f"{count}: {name_some(lonely)}. Pictures are paired by name; add or remove the odd ones")
+    return [tuple(view[key] for view in views) for key in views[0]]
+
+
+def _scene_finder(expression: str) -> Callable[[str], str]:
+    """Return what finds a scene in a name."""
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise UsageError(f"scenes = {expression!r} is no regular expression: {error}") from error
+
+    def find_scene(name: str) -> str:
+        found = pattern.search(name)
+        return (found[found.lastindex or 0] or "") if found else ""
+
+    return find_scene

@@ -1,0 +1,87 @@
+"""One training on several processes or machines, as ``torchrun`` starts them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from hush.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among those that train together."""
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def join(cls, device: str) -> Processes:
+        """Join the processes that torchrun started, or be the only one.
+
+        Raises UsageError for a device that is not there.
+        """
+        count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+        chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
+        if count > 1 and not distributed.is_initialized():
+            distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        return cls(chosen, rank, count)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def wrap(self, method: Any) -> None:
+        """Let the networks of a method share their gradients.
+
+        Each network that an updater holds and the method calls under the same name is wrapped.
+        """
+        if self.count == 1:
+            return
+        devices = [self.device] if self.device.type == "cuda" else None
+        for name in method.updaters:
+            setattr(method, name, DistributedDataParallel(getattr(method, name), device_ids=devices))
+
+    def agree(self, value: float) -> float:
+        """Return the first process's value in every process."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(shared, 0)
+        return float(shared)
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+def choose_device(device: str, local_rank: int = 0) -> torch.device:
+    """Return the device meant by auto, cpu, cuda or mps."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        device = "cuda" if there["cuda"] else "cpu"
+    if device.split(":")[0] not in there:
+        raise UsageError(f"device {device!r}: allowed are auto, cpu, cuda and mps")
+    if not there[device.split(":")[0]]:
+        raise UsageError(
+            f"device {device!r} is not on this machine; allowed here: {', '.join(d for d in there if there[d])}"
+        )
+    return torch.device(f"cuda:{local_rank}" if device == "cuda" else device)
+
+
+def leave_at_exit(code: int) -> None:
+    """End a process of several: gloo may abort in the interpreter's own shutdown, after all work is done."""
+    distributed.barrier()
+    distributed.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,158 @@
+"""The run directory: recipe, log, curves, sample grids, weights with their card, checkpoint.
+
+RUN/recipe.json             the resolved recipe
+RUN/log.jsonl               one line per report: step, loss terms, rate, speed; validation where there was one
+RUN/curves.png              the loss map: every loss term over the steps, and validation PSNR and SSIM
+RUN/samples/step-N.png      noisy / restored / clean
+RUN/best.safetensors        averaged weights with the highest validation PSNR, and their card; best.onnx beside it
+RUN/last.safetensors        averaged weights at the end, and their card; last.onnx beside it
+RUN/checkpoint.safetensors  all that --resume needs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from hush.errors import TrainingError, need
+from hush.learning.checkpoints import load_state, save_state
+from hush.learning.config import Recipe, build, to_dict
+from hush.learning.exporting import export
+from hush.learning.networks import build_network
+from hush.restoring.weights import Card
+
+Image = NDArray[np.float32]
+
+
+class Run:
+    """A run directory, opened for a new training or to go on with one.
+
+    Raises TrainingError if a new run would overwrite one, or if there is nothing to resume.
+    """
+
+    def __init__(self, folder: str | Path, recipe: Recipe, *, resume: bool) -> None:
+        self.folder = Path(folder)
+        self.recipe = recipe
+        self.saved = time.time()
+        self.checkpoint = self.folder / "checkpoint.safetensors"
+        if resume and not self.checkpoint.exists():
+            raise TrainingError(f"{self.folder}: no checkpoint.safetensors to resume from; start without --resume")
+        if not resume and (self.folder / "log.jsonl").exists():
+            raise TrainingError(f"{self.folder}: holds a run already; add --resume to go on, or choose another --out")
+        (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "recipe.json", json.dumps(to_dict(recipe), indent=2))
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Append one line to the log."""
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def trim_log(self, step: int) -> None:
+        """Drop lines after a step: a killed run may have logged more than its checkpoint knows."""
+        lines = [json.dumps(entry) for entry in read_log(self.folder) if entry["step"] <= step]
+        write_text(self.folder / "log.jsonl", "".join(line + "\n" for line in lines))
+
+    def save_weights(self, name: str, network: nn.Module, card: Card) -> None:
+        """Save a network's numbers and card as NAME.safetensors."""
+        state = {"card": json.loads(card.to_json()), "numbers": dict(network.state_dict())}
+        save_state(self.folder / f"{name}.safetensors", state)
+
+    def export(self, name: str) -> Path:
+        """Write NAME.onnx, which runs without torch, from NAME.safetensors."""
+        network, card = open_saved(self.folder / f"{name}.safetensors")
+        return export(network, card, self.folder / f"{name}.onnx")
+
+    def save_samples(self, step: int, rows: Sequence[Sequence[Image]]) -> None:
+        """Draw rows of noisy / restored / clean pictures (H, W, C) in [0, 1]."""
+        path = self.folder / "samples" / f"step-{step:07d}.png"
+        draw_grid(rows, path)
+
+    def draw_curves(self) -> None:
+        """Draw the loss map and the validation figures so far."""
+        draw_curves(read_log(self.folder), self.folder / "curves.png", self.recipe.name)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_log(folder: str | Path) -> list[dict[str, Any]]:
+    """Return the entries of a run's log; a line cut off by a kill is left out."""
+    path = Path(folder) / "log.jsonl"
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return entries
+
+
+def open_saved(path: str | Path) -> tuple[nn.Module, Card]:
+    """Open NAME.safetensors of a run: the network with its numbers, and the card."""
+    state = load_state(path)
+    card = Card.from_json(json.dumps(state["card"]))
+    network = build_network(card.network)
+    network.load_state_dict(state["numbers"])
+    return network.eval(), card
+
+
+def read_run_recipe(folder: str | Path) -> Recipe:
+    """Return the recipe that a run directory was started with."""
+    path = Path(folder) / "recipe.json"
+    if not path.exists():
+        raise TrainingError(f"{folder}: no recipe.json; this is not a run directory")
+    return build(Recipe, json.loads(path.read_text(encoding="utf-8")), str(path))
+
+
+def draw_grid(rows: Sequence[Sequence[Image]], path: Path) -> None:
+    """Write pictures of one size, in rows, as one PNG."""
+    from PIL import Image as Pillow
+
+    edge = 4
+    drawn = []
+    for row in rows:
+        images = [np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image for image in row]
+        drawn.append(np.concatenate([np.pad(i, ((0, edge), (0, edge), (0, 0)), constant_values=1) for i in images], 1))
+    grid = np.concatenate(drawn, axis=0)
+    Pillow.fromarray(np.rint(np.clip(np.nan_to_num(grid), 0, 1) * 255).astype(np.uint8)).save(path)
+
+
+def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Draw every loss term over the steps (log axis), and validation PSNR and SSIM beside it."""
+    need("matplotlib", "train")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    terms: dict[str, list[tuple[int, float]]] = {}
+    for entry in entries:
+        for name, value in entry.get("losses", {}).items():
+            terms.setdefault(name, []).append((entry["step"], value))
+    for name, points in terms.items():
+        left.plot(*zip(*points, strict=True), label=name, linewidth=1)
+    left.set(xlabel="step", title=f"{title}: loss map")
+    if terms:
+        left.set_yscale("log")
+        left.legend()
+    judged = [(entry["step"], entry["validation"]) for entry in entries if entry.get("validation")]
+    if judged:
+        steps = [step for step, _ in judged]
+        right.plot(steps, [v["psnr"] for _, v in judged], ".-", color="tab:blue", label="PSNR")
+        right.set(xlabel="step", ylabel="PSNR, dB", title="validation")
+        other = right.twinx()
+        other.plot(steps, [v["ssim"] for _, v in judged], ".-", color="tab:orange", label="SSIM")
+        other.set_ylabel("SSIM")
+        right.legend(handles=[*right.get_lines(), *other.get_lines()], loc="lower right")
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,260 @@
+"""The training loop: `train` yields its progress, so one loop serves terminal, page, cluster and tests."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hush.errors import RecipeError, TrainingError
+from hush.learning.checkpoints import load_numbers, load_state, save_state
+from hush.learning.config import Recipe
+from hush.learning.datasets import DataSet, open_dataset, split
+from hush.learning.methods import METHODS
+from hush.learning.patches import Ahead, Patches
+from hush.learning.processes import Processes
+from hush.learning.provenance import describe
+from hush.learning.runs import Run
+from hush.learning.validation import Validation
+from hush.names import find
+
+REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
+SAVE_SECONDS = 120.0  # a kill costs at most so much work
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training reports."""
+
+    step: int
+    share: float
+    """How much of the training is done, in [0, 1]."""
+    elapsed: float
+    """Seconds of training, over all sessions of a resumed run."""
+    remaining: float
+    """Seconds left, as far as can be told."""
+    losses: dict[str, float]
+    megapixels: float
+    """Megapixels learnt from so far."""
+    images_per_second: float
+    megapixels_per_second: float
+    waiting: float
+    """Share of the time spent waiting for data, since the last report."""
+    validation: dict[str, float] | None = None
+    unfitting: list[str] = field(default_factory=list)
+    """In the first report of a training that starts from other weights: layers that did not fit."""
+
+
+def train(
+    recipe: Recipe, out: str | Path, *, resume: bool = False, start: str | Path | None = None, device: str = "auto"
+) -> Iterator[Progress]:
+    """Train by a recipe into a run directory, yielding `Progress`.
+
+    Args:
+        recipe: what to do.
+        out: the run directory (see `hush.learning.runs`).
+        resume: go on from its checkpoint.
+        start: weights to start from: a run's .safetensors, or anything that `hush.open_weights` takes.
+        device: auto, cpu, cuda or mps.
+
+    Raises RecipeError for a recipe that cannot be followed, TrainingError if the loss is no longer finite.
+    """
+    processes = Processes.join(device)
+    data = split(
+        open_dataset(recipe.data.set, recipe.data.root), str(recipe.data.validation), recipe.data.validation_pictures
+    )
+    method = find(METHODS, recipe.method, "method")(recipe, processes.device)
+    training = Training(recipe, method, data, processes)
+    unfitting = training.start_from(start) if start is not None and not resume else []
+    run = Run(out, recipe, resume=resume) if processes.first else None
+    if resume:
+        training.load(Path(out) / "checkpoint.safetensors")
+        if run:
+            run.trim_log(training.step)
+    processes.wrap(method)
+    for progress in training.go(run):
+        yield progress if not unfitting else Progress(**{**vars(progress), "unfitting": unfitting})
+        unfitting = []
+    if run:
+        training.finish(run)
+    processes.wait()
+
+
+class Training:
+    """The state of a running training: what a checkpoint holds, and how it moves on."""
+
+    def __init__(self, recipe: Recipe, method: Any, data: DataSet, processes: Processes) -> None:
+        self.recipe, self.method, self.data, self.processes = recipe, method, data, processes
+        self.restorer = next(iter(method.updaters.values()))
+        channels = self.restorer.network.limits.channels
+        self.parts = recipe.optimiser.accumulate
+        everywhere = self.parts * processes.count
+        if recipe.data.batch % everywhere:
+            raise RecipeError(f"data.batch = {recipe.data.batch} cannot be divided into {everywhere} equal parts")
+        size = recipe.data.batch // everywhere
+        self.patches = Patches(data.train, recipe.data, channels, recipe.seed, size)
+        self.validation = Validation(data.test, recipe, self.patches.store)
+        self.steps = _planned_steps(recipe, len(data.train))
+        self.step, self.pixels, self.best = 0, 0, -math.inf
+        self.elapsed = 0.0
+
+    def go(self, run: Run | None) -> Iterator[Progress]:
+        """Train to the end, reporting on the way."""
+        loader = self._load_ahead()
+        meter = _Meter(self)
+        try:
+            while (share := self._share(meter)) < 1:
+                batches = [next(loader).to(self.processes.device) for _ in range(self.parts)]
+                losses = self.method.step(batches, self._rngs(), self.step, share)
+                if not all(map(math.isfinite, losses.values())):
+                    raise TrainingError(_not_finite(losses, self.step, run))
+                self.step += 1
+                self.pixels += sum(batch.clean[:, 0].numel() for batch in batches) * self.processes.count
+                judged = self.step % self.recipe.validate_every == 0 or self._share(meter) >= 1
+                if judged or meter.due():
+                    speeds = meter.read(loader.waited)
+                    figures = self._judge(run) if judged and run else None
+                    progress = Progress(
+                        self.step, share, meter.elapsed(), meter.remaining(share), losses, self.pixels / 1e6, *speeds,
+                        validation=figures,
+                    )  # fmt: skip
+                    self._keep(run, progress)
+                    yield progress
+                    meter.restart(loader.waited)
+        finally:
+            loader.close()
+            self.elapsed = meter.elapsed()
+
+    def finish(self, run: Run) -> None:
+        """Save the last weights and write both as files that run without torch."""
+        run.save_weights("last", self.restorer.averaged, describe(self, {}))
+        if not (run.folder / "best.safetensors").exists():
+            run.save_weights("best", self.restorer.averaged, describe(self, {}))
+        run.draw_curves()
+        for name in ("best", "last"):
+            run.export(name)
+
+    def start_from(self, start: str | Path) -> list[str]:
+        """Take over trained numbers; return the names of layers that did not fit."""
+        from hush.learning.torch_runtime import read_numbers
+
+        numbers = {name: torch.as_tensor(value) for name, value in read_numbers(start).items()}
+        unfitting = load_numbers(self.restorer.network, numbers)
+        if set(unfitting) >= self.restorer.network.state_dict().keys():
+            raise RecipeError(f"{start}: not one layer fits the network {self.recipe.network}")
+        self.restorer.averaged.load_state_dict(self.restorer.network.state_dict())
+        return unfitting
+
+    def save(self, path: Path) -> None:
+        """Save all that --resume needs."""
+        state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed")}
+        state["best"] = self.best if math.isfinite(self.best) else None
+        state["updaters"] = {name: updater.state_dict() for name, updater in self.method.updaters.items()}
+        save_state(path, state)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state = load_state(path)
+        self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
+        self.best = -math.inf if state["best"] is None else state["best"]
+        for name, updater in self.method.updaters.items():
+            updater.load_state_dict(state["updaters"][name])
+
+    def _load_ahead(self) -> Ahead:
+        def parts() -> Iterator[tuple[int, int]]:
+            step = self.step
+            while True:
+                yield from ((step, self.processes.rank * self.parts + part) for part in range(self.parts))
+                step += 1
+
+        return Ahead(self.patches, parts())
+
+    def _rngs(self) -> list[torch.Generator]:
+        """Return a generator per part of this step's batch: a pure function of seed, step and part."""
+        first = self.processes.rank * self.parts
+        keys = [(self.recipe.seed, 2, self.step, first + part) for part in range(self.parts)]
+        seeds = [int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1) for key in keys]
+        return [torch.Generator(self.processes.device).manual_seed(seed) for seed in seeds]
+
+    def _share(self, meter: _Meter) -> float:
+        """Return how much is done, by whichever limit is nearest."""
+        shares = [self.step / self.steps] if self.steps else []
+        if self.recipe.length.minutes:
+            shares.append(self.processes.agree(meter.elapsed() / 60 / self.recipe.length.minutes))
+        return min(1.0, max(shares))
+
+    def _judge(self, run: Run) -> dict[str, float]:
+        figures, samples = self.validation(self.method)
+        run.save_samples(self.step, samples)
+        if figures["psnr"] > self.best:
+            self.best = figures["psnr"]
+            run.save_weights("best", self.restorer.averaged, describe(self, figures))
+        return figures
+
+    def _keep(self, run: Run | None, progress: Progress) -> None:
+        self.elapsed = progress.elapsed
+        if run is None:
+            return
+        entry = {key: value for key, value in asdict(progress).items() if value not in (None, [])}
+        run.log({**entry, "rate": self.restorer.rate})
+        if progress.validation:
+            run.draw_curves()
+        if progress.validation or time.time() - run.saved > SAVE_SECONDS:
+            self.save(run.checkpoint)
+            run.saved = time.time()
+
+
+class _Meter:
+    """Time and speed of a training."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.began = time.perf_counter() - training.elapsed
+        self.first_share: float | None = None
+        self.first_elapsed = training.elapsed
+        self.restart(0.0)
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.began
+
+    def due(self) -> bool:
+        return time.perf_counter() - self.since > REPORT_SECONDS
+
+    def restart(self, waited: float) -> None:
+        self.since, self.waited = time.perf_counter(), waited
+        self.step, self.pixels = self.training.step, self.training.pixels
+
+    def read(self, waited: float) -> tuple[float, float, float]:
+        """Return images/s, megapixels/s and the share of time spent waiting since the last report."""
+        seconds = max(1e-9, time.perf_counter() - self.since)
+        images = (self.training.step - self.step) * self.training.recipe.data.batch
+        return images / seconds, (self.training.pixels - self.pixels) / 1e6 / seconds, (waited - self.waited) / seconds
+
+    def remaining(self, share: float) -> float:
+        if self.first_share is None:
+            self.first_share, self.first_elapsed = share, self.elapsed()
+        done = share - self.first_share
+        return (self.elapsed() - self.first_elapsed) * (1 - share) / done if done > 0 else math.inf
+
+
+def _planned_steps(recipe: Recipe, pictures: int) -> int:
+    """Return the number of steps that steps and epochs allow; 0 where only minutes limit."""
+    limits = [recipe.length.steps] if recipe.length.steps else []
+    if recipe.length.epochs:
+        limits.append(math.ceil(recipe.length.epochs * pictures / recipe.data.batch))
+    if not limits and not recipe.length.minutes:
+        raise RecipeError("the recipe has no end: set length.steps, length.epochs or length.minutes")
+    return min(limits) if limits else 0
+
+
+def _not_finite(losses: dict[str, float], step: int, run: Run | None) -> str:
+    terms = ", ".join(f"{name} = {value:g}" for name, value in losses.items())
+    kept = f"; the last good state is {run.checkpoint}" if run and run.checkpoint.exists() else ""
+    mend = "Lower optimiser.rate, raise optimiser.warmup or set optimiser.clip"
+    return f"step {step}: the loss is not finite ({terms}){kept}. {mend}"

@@ -1,0 +1,126 @@
+"""One walk over every table: being listed is being tested."""
+
+import numpy as np
+import pytest
+import torch
+
+from hush.imaging.metrics import METRICS
+from hush.learning.config import Recipe, build
+from hush.learning.datasets import DATASETS, Batch
+from hush.learning.losses import LOSSES
+from hush.learning.methods import METHODS
+from hush.learning.networks import NETWORKS, build_network
+from hush.learning.noise import NOISES, Degradation
+from hush.names import find
+
+SMALL = {  # options that make a network small enough to learn in a second; the defaults are what ships
+    "drunet": "drunet(widths=[8, 16], blocks=1, unshuffle=2)",
+    "dncnn": "dncnn(width=8, depth=4)",
+    "ffdnet": "ffdnet(width=16, depth=4)",
+    "autoencoder": "autoencoder(widths=[8, 16])",
+    "unet": "unet(width=8, depth=2)",
+}
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def clean_batch(n=2, height=24, width=32):
+    y, x = torch.meshgrid(torch.linspace(0, 3, height), torch.linspace(0, 3, width), indexing="ij")
+    planes = [0.5 + 0.4 * torch.sin(x * (i + 1) + c) * torch.cos(y + c) for i in range(n) for c in range(3)]
+    return torch.stack(planes).reshape(n, 3, height, width)
+
+
+def restore(network, noisy):
+    sigma_map = torch.full_like(noisy[:, :1], 0.1) if network.limits.sigma_map else None
+    return network(noisy[:, : network.limits.channels], sigma_map=sigma_map)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_keep_every_size(name):
+    network = build_network(SMALL[name]).eval()
+    for height, width in [(1, 1), (1, 7), (5, 2), (17, 31), (33, 16)]:
+        noisy = torch.rand(1, 3, height, width)
+        with torch.no_grad():
+            assert restore(network, noisy).shape == (1, network.limits.channels, height, width)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_build_with_their_defaults_and_have_limits(name):
+    network = build_network(name)
+    assert network.limits.channels in (1, 3)
+    assert network.limits.overlap > 0
+    assert sum(p.numel() for p in network.parameters()) > 1000
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("method", METHODS)
+def test_twenty_steps_lower_the_loss(name, method):
+    content = {"network": SMALL[name], "method": method, "degradation": "gaussian(sigma=50)", "precision": "f32"}
+    recipe = build(Recipe, {**content, "optimiser": {"name": "adamw", "rate": 3e-3, "warmup": 1}}, "test")
+    learner = find(METHODS, method, "method")(recipe, torch.device("cpu"))
+    batch = Batch(clean_batch(4))
+    losses = [learner.step([batch], [rng(7)], step, 0.0)["loss"] for step in range(21)]  # the same noise each step
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+    restored = learner.restore(batch.clean, sigma_map=torch.full_like(batch.clean[:, :1], 0.1))
+    assert restored.shape == batch.clean.shape
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_noise_is_a_function_of_clean_and_rng(name):
+    clean = clean_batch()
+    kept = clean.clone()
+    noise = Degradation(name)
+    noisy = noise(clean, rng(1)).noisy
+    assert noisy.shape == clean.shape
+    assert noisy.dtype == clean.dtype
+    assert torch.isfinite(noisy).all()
+    assert torch.equal(clean, kept), "the clean batch was changed in place"
+    assert torch.equal(noisy, noise(clean, rng(1)).noisy)
+    assert not torch.equal(noisy, clean)
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_noises_take_a_number_per_image(name):
+    import inspect
+
+    numeric = [
+        key for key, p in inspect.signature(find(NOISES, name, "noise")).parameters.items()
+        if isinstance(p.default, (int, float)) and not isinstance(p.default, bool)
+    ]  # fmt: skip
+    clean = clean_batch()
+    for key in numeric:
+        default = inspect.signature(find(NOISES, name, "noise")).parameters[key].default
+        ranged = Degradation(f"{name}({key}={default}..{default})")(clean, rng(3)).noisy
+        assert ranged.shape == clean.shape, key
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_least_at_equality(name):
+    loss = find(LOSSES, name, "loss")
+    clean = clean_batch()
+    restored = (clean + 0.1 * torch.randn(clean.shape, generator=rng())).requires_grad_()
+    regulariser = getattr(loss, "regulariser", False)
+    value = loss(restored) if regulariser else loss(restored, clean)
+    assert value.ndim == 0
+    value.backward()
+    assert torch.isfinite(restored.grad).all()
+    best = loss(torch.full_like(clean, 0.5)) if regulariser else loss(clean, clean)
+    assert best < value
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_order_pictures(name):
+    metric = find(METRICS, name, "metric")
+    clean = np.random.default_rng(0).random((40, 48, 3)).astype(np.float32)
+    a_little, a_lot = (clean + s * np.random.default_rng(1).standard_normal(clean.shape) for s in (0.02, 0.2))
+    near, far = metric(a_little, clean), metric(a_lot, clean)
+    assert np.isfinite([near, far]).all()
+    assert (near < far) if name in ("mse", "lpips") else (near > far)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_data_sets_say_what_they_read(name):
+    assert find(DATASETS, name, "data set").__doc__

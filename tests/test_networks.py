@@ -1,0 +1,238 @@
+"""Truths about single networks: published weights, known layer lists, how far they look."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from conftest import shared_data
+from hush.errors import UsageError, WeightsError
+from hush.imaging.metrics import psnr, to_eight_bit
+from hush.learning.networks import build_network
+from hush.learning.networks.dncnn import DnCNN
+from hush.learning.networks.ffdnet import FFDNet
+
+VARIANTS = [
+    "dncnn(width=8, depth=3, batch_norm=false, bias=false)",
+    "ffdnet(channels=1, width=8, depth=3, batch_norm=true)",
+    "autoencoder(widths=[8, 12], kernel=5, up_kernel=2, residual=true)",
+    "autoencoder(widths=[8], decoder_widths=[6], up_kernel=7, batch_norm=true, output=sigmoid, activation=elu)",
+    "unet(width=8, depth=1, up=nearest, residual=false, batch_norm=true)",
+    "unet(width=8, depth=3, sigma_map=true, activation=leaky_relu)",
+]
+
+
+def build(spec, seed=0):
+    torch.manual_seed(seed)
+    return build_network(spec).eval()
+
+
+def restore(network, noisy, sigma=25):
+    with torch.inference_mode():
+        return network(noisy, sigma_map=torch.full_like(noisy[:, :1], sigma / 255))
+
+
+def batch(network, height, width, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(1, network.limits.channels, height, width, generator=rng)
+
+
+def peer(name):
+    with np.load(shared_data("peers", f"{name}.npz")) as arrays:
+        return dict(arrays)
+
+
+def judge(network, paths, sigma=25, side=None):
+    """Mean PSNR by the field's protocol: noise in float with seed 0, not clipped; the result rounded to 8 bit."""
+    from PIL import Image
+
+    values = []
+    for path in paths:
+        clean = np.atleast_3d(np.asarray(Image.open(path), dtype=np.float32) / 255)[:side, :side]
+        noisy = clean + np.random.default_rng(0).standard_normal(clean.shape) * (sigma / 255)
+        restored = restore(network, torch.from_numpy(noisy.astype(np.float32)).permute(2, 0, 1)[None], sigma)
+        values.append(psnr(to_eight_bit(restored[0].permute(1, 2, 0).numpy()), clean))
+    return np.mean(values)
+
+
+def test_ffdnet_reaches_its_published_quality():
+    paths = sorted(shared_data("test", "CBSD68").glob("*.jpg"))[:4]
+    network = FFDNet.from_arrays(peer("ffdnet_color")).eval().to(memory_format=torch.channels_last)
+    # all 68 by the same function: 33.87 / 31.21 / 27.97 at sigma 15 / 25 / 50; published: 33.87 / 31.21 / 27.96
+    assert judge(network, paths) == pytest.approx(31.31, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("dncnn", "ffdnet", "picture"),
+    [("cdncnn_b", "ffdnet_color", "CBSD68/101085.jpg"), ("dncnn_b", "ffdnet_gray", "BSD68/test001.png")],
+)
+def test_published_networks_agree(dncnn, ffdnet, picture):
+    path = shared_data("test", picture)
+    blind, told = (
+        judge(kind.from_arrays(peer(name)).eval().to(memory_format=torch.channels_last), [path], side=128)
+        for kind, name in ((DnCNN, dncnn), (FFDNet, ffdnet))
+    )
+    assert told > 26.5  # noisy: 20.2 dB
+    assert blind == pytest.approx(told, abs=0.15)
+
+
+def test_bare_arrays_give_back_the_same_network():
+    for network in (build("dncnn(width=8, depth=5, batch_norm=false)"), build("ffdnet(channels=1, width=8, depth=4)")):
+        convolutions = [module for module in network.layers if isinstance(module, nn.Conv2d)]
+        arrays = {}
+        for i, module in enumerate(convolutions):
+            nn.init.normal_(module.bias)
+            arrays[f"{i:02d}.weight"] = module.weight.detach().numpy()
+            arrays[f"{i:02d}.bias"] = module.bias.detach().numpy()
+        again = type(network).from_arrays(arrays).eval()
+        assert again.limits == network.limits
+        noisy = batch(network, 9, 14)
+        assert torch.equal(restore(again, noisy), restore(network, noisy))
+
+
+def stack(*widths, kernel=3):
+    arrays = {}
+    for i, (before, after) in enumerate(pairwise(widths)):
+        arrays |= {f"{i:02d}.weight": np.zeros((after, before, kernel, kernel)), f"{i:02d}.bias": np.zeros(after)}
+    return arrays
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "word"),
+    [
+        (DnCNN, {}, "no arrays"),
+        (DnCNN, {"conv.weight": np.zeros((3, 3, 3, 3))}, "conv.weight"),
+        (DnCNN, stack(3, 3), "only one layer"),
+        (DnCNN, stack(3, 8, 9, 3), "first layer has 8 features"),
+        (DnCNN, stack(3, 8, 8, 3, kernel=5), "expected"),
+        (DnCNN, {k: v for k, v in stack(3, 8, 8, 3).items() if k != "01.weight"}, "01.weight is missing"),
+        (DnCNN, {k: v for k, v in stack(3, 8, 8, 3).items() if k != "01.bias"}, "bias in all layers or none"),
+        (DnCNN, stack(3, 8, 3) | {"00.bias": np.zeros(9)}, "00.bias"),
+        (DnCNN, stack(3, 8, 3) | {"00.weight": np.zeros(9)}, "00.weight"),
+        (DnCNN, stack(13, 8, 8, 12), "13 channels in, 12 out"),
+        (FFDNet, stack(3, 8, 8, 3), "4 x channels"),
+        (FFDNet, stack(12, 8, 8, 12), "4 x channels"),
+    ],
+)
+def test_arrays_of_another_network_are_refused(kind, arrays, word):
+    with pytest.raises(WeightsError, match=word):
+        kind.from_arrays(arrays)
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        ("dncnn(batch_norm=false)", 668_227),  # CDnCNN-B as published, batch norm folded
+        ("ffdnet", 852_108),  # 0.85 M
+        ("unet(width=64, batch_norm=true)", 31_037_763),  # the usual 31,037,633 for one output map, + 2 * 65
+    ],
+)
+def test_sizes_are_those_of_the_papers(spec, count):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in build_network(spec).parameters()) == count
+
+
+def test_default_autoencoder_has_the_classic_layers():
+    kinds = {nn.Conv2d: "conv", nn.MaxPool2d: "pool", nn.ConvTranspose2d: "up"}
+    layers = [
+        f"{kinds[type(module)]} {getattr(module, 'out_channels', '')}".strip()
+        for module in build("autoencoder").modules()
+        if type(module) in kinds
+    ]
+    down = ["conv 32", "pool", "conv 64", "pool", "conv 128", "pool"]
+    assert layers == [*down, "up 128", "up 64", "up 32", "conv 3"]
+
+
+@pytest.mark.parametrize("spec", VARIANTS)
+def test_variants_keep_every_size(spec):
+    network = build(spec)
+    for height, width in [(1, 1), (2, 9), (13, 6)]:
+        noisy = batch(network, height, width)
+        assert restore(network, noisy).shape == noisy.shape
+
+
+@pytest.mark.parametrize("spec", VARIANTS)
+def test_no_result_depends_on_pixels_beyond_the_overlap(spec):
+    network = build(spec).double()
+    overlap = network.limits.overlap
+    side = 2 * overlap + 24
+    noisy = batch(network, side, side).double()
+    other = batch(network, side, side, seed=1).double()
+    whole = restore(network, noisy)
+    for shift in (0, 5):  # places within the coarsest cell
+        row, column = overlap + 4 + shift, overlap + 8 - shift
+        near, nearer = other.clone(), other.clone()
+        for target, reach in ((near, overlap), (nearer, overlap // 2)):
+            inside = (..., slice(row - reach, row + reach + 1), slice(column - reach, column + reach + 1))
+            target[inside] = noisy[inside]
+        value = whole[..., row, column]
+        torch.testing.assert_close(restore(network, near)[..., row, column], value, rtol=0, atol=1e-13)
+        assert not torch.equal(restore(network, nearer)[..., row, column], value), "the overlap is far too large"
+
+
+@pytest.mark.parametrize("spec", VARIANTS)
+def test_bf16_and_channels_last_change_little(spec):
+    network = build(spec)
+    noisy = batch(network, 21, 30)
+    exact = restore(network, noisy)
+    network = network.to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        restored = restore(network, noisy.to(memory_format=torch.channels_last))
+    assert restored.dtype == torch.float32
+    assert (restored - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+def test_odd_pictures_are_continued_by_their_edge():
+    for spec in ("ffdnet(width=8, depth=3)", "unet(width=8, depth=2)", "autoencoder(widths=[8, 8])"):
+        network = build(spec)
+        noisy = batch(network, 15, 18)
+        k = network.multiple
+        padded = nn.functional.pad(noisy, (0, -18 % k, 0, -15 % k), mode="replicate")
+        torch.testing.assert_close(restore(network, padded)[..., :15, :18], restore(network, noisy))
+
+
+def test_residual_networks_start_near_the_identity():
+    for spec in ("dncnn(batch_norm=false)", "unet(width=16)", "autoencoder(residual=true)"):
+        network = build(spec)
+        noisy = batch(network, 32, 32)
+        change = (restore(network, noisy) - noisy).std()
+        assert 1e-4 < change < 0.2, spec
+
+
+def test_the_noise_level_is_read():
+    for spec in ("ffdnet(width=8, depth=3)", "unet(width=8, depth=2, sigma_map=true)"):
+        network = build(spec)
+        noisy = batch(network, 12, 12)
+        assert network.limits.sigma_map
+        assert not torch.equal(restore(network, noisy, sigma=5), restore(network, noisy, sigma=50))
+        with pytest.raises(UsageError, match="sigma_map"):
+            network(noisy)
+
+
+@pytest.mark.parametrize(
+    ("spec", "word"),
+    [
+        ("dncnn(depth=1)", "depth is 1"),
+        ("dncnn(activation=relo)", "did you mean 'relu'"),
+        ("ffdnet(width=0)", "width is 0"),
+        ("unet(up=bilinear)", "transpose or nearest"),
+        ("unet(depth=2.5)", "depth is 2.5"),
+        ("autoencoder(kernel=4)", "must be odd"),
+        ("autoencoder(widths=[])", "at least 1"),
+        ("autoencoder(widths=[8, 8], decoder_widths=[8])", "2 widths down, 1 up"),
+        ("autoencoder(output=sigmoid, residual=true)", "without residual"),
+        ("autoencoder(up_kernel=1)", "up_kernel is 1"),
+    ],
+)
+def test_options_that_make_no_network_are_refused(spec, word):
+    with pytest.raises(UsageError, match=word):
+        build_network(spec)
+
+
+def test_sigmoid_bounds_the_result():
+    network = build("autoencoder(widths=[8], output=sigmoid)")
+    restored = restore(network, 100 * batch(network, 8, 8) - 50)
+    assert restored.min() >= 0
+    assert restored.max() <= 1

@@ -1,0 +1,203 @@
+"""Trainings run, stop, resume bit for bit, and say what is wrong; two processes learn what one learns."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hush.errors import RecipeError, TrainingError
+from hush.learning.checkpoints import load_state
+from hush.learning.config import read_recipe
+from hush.learning.runs import read_log
+from hush.learning.training import train
+
+TINY = [
+    "network=drunet(widths=[8, 16], blocks=1, unshuffle=2)",
+    "data.patch=32",
+    "data.batch=4",
+    "data.validation=4",
+    "optimiser.warmup=2",
+    "precision=f32",
+    "length.minutes=0",
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums are the same bit for bit only with the same number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Eight smooth colour pictures with edges."""
+    folder = tmp_path_factory.mktemp("pictures")
+    y, x = np.mgrid[:48, :64] / 64
+    for i in range(8):
+        planes = [0.5 + 0.4 * np.sin((3 + i) * x + c) * np.cos((2 + c) * y + i) for c in range(3)]
+        pixels = np.stack(planes, axis=-1)
+        pixels[10 + i : 30, 20 : 30 + 2 * i] *= 0.4
+        Image.fromarray((pixels * 255).astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def tiny(pictures, *more):
+    return read_recipe("gaussian", [*TINY, f"data.root={pictures}", *more])
+
+
+def numbers(run):
+    return load_state(run / "last.safetensors")["numbers"]
+
+
+def test_a_run_directory_holds_everything(pictures, tmp_path):
+    reports = list(train(tiny(pictures, "length.steps=12", "validate_every=6"), tmp_path / "run"))
+    assert reports[-1].step == 12
+    assert [r.validation is not None for r in reports if r.step in (6, 12)] == [True, True]
+    for name in (
+        "recipe.json", "log.jsonl", "curves.png", "samples/step-0000012.png", "best.safetensors", "last.safetensors",
+        "best.onnx", "last.onnx", "checkpoint.safetensors",
+    ):  # fmt: skip
+        assert (tmp_path / "run" / name).stat().st_size > 0, name
+    last = read_log(tmp_path / "run")[-1]
+    assert last["step"] == 12
+    assert {"loss", "l1"} <= last["losses"].keys()
+    assert {"psnr", "ssim", "psnr_input"} <= last["validation"].keys()
+    card = load_state(tmp_path / "run" / "best.safetensors")["card"]
+    assert card["training"]["steps"] == 12
+    assert card["data"] == "6 pictures of folder " + pictures.name
+    assert str(pictures.parent) not in json.dumps(card)
+
+
+def test_it_learns(pictures, tmp_path):
+    noise = "gaussian(sigma=50)"
+    settings = [
+        "length.steps=120",
+        "validate_every=120",
+        "optimiser.rate=1e-2",
+        "network=dncnn(width=16, depth=5, batch_norm=false)",
+        f"degradation={noise}",
+        f"validation_degradation={noise}",
+    ]
+    recipe = tiny(pictures, *settings)
+    figures = list(train(recipe, tmp_path / "run"))[-1].validation
+    assert figures["psnr"] > figures["psnr_input"] + 5
+
+
+def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
+    settings = ["length.steps=16", "validate_every=4", "optimiser.decay=0.5"]
+    list(train(tiny(pictures, *settings), tmp_path / "unbroken"))
+    program = (
+        "import sys\nfrom hush.learning.config import read_recipe\nfrom hush.learning.training import train\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "for p in train(read_recipe('gaussian', sys.argv[2:]), sys.argv[1]):\n    print(p.step, flush=True)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "killed"), *TINY, f"data.root={pictures}", *settings]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for line in child.stdout:
+        if int(line) >= 8:
+            child.send_signal(signal.SIGKILL)
+            break
+    assert child.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "last.safetensors").exists()
+    resumed = list(train(tiny(pictures, *settings), tmp_path / "killed", resume=True))
+    assert 8 < resumed[0].step <= 16
+    for name, value in numbers(tmp_path / "unbroken").items():
+        assert torch.equal(value, numbers(tmp_path / "killed")[name]), name
+    steps = [entry["step"] for entry in read_log(tmp_path / "killed")]
+    assert steps == sorted(set(steps))
+
+
+def test_two_processes_learn_what_one_learns(pictures, tmp_path):
+    settings = ["length.steps=6", "validate_every=6"]
+    list(train(tiny(pictures, *settings, "optimiser.accumulate=2"), tmp_path / "one"))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        "-m", "hush", "train", "gaussian", "--out", str(tmp_path / "two"), "--device", "cpu",
+    ]  # fmt: skip
+    for setting in [*TINY, f"data.root={pictures}", *settings]:
+        command += ["--set", setting]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name, value in numbers(tmp_path / "one").items():
+        assert torch.allclose(value, numbers(tmp_path / "two")[name], atol=2e-4), name
+    assert len(read_log(tmp_path / "two")) == len({entry["step"] for entry in read_log(tmp_path / "two")})
+
+
+def test_time_limits_go_on_where_they_were(pictures, tmp_path):
+    short = ["length.minutes=0.03", "validate_every=1000"]
+    list(train(tiny(pictures, *short), tmp_path / "run"))
+    first = load_state(tmp_path / "run" / "checkpoint.safetensors")
+    assert first["elapsed"] >= 1.8
+    reports = list(train(tiny(pictures, "length.minutes=0.06", "validate_every=1000"), tmp_path / "run", resume=True))
+    assert reports[-1].step > first["step"]
+    assert first["elapsed"] < reports[-1].elapsed < first["elapsed"] + 20
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(pictures, tmp_path):
+    recipe = tiny(
+        pictures,
+        "length.steps=40",
+        "validate_every=2",
+        "optimiser.name=adamw",
+        "optimiser.rate=1e18",
+        "optimiser.clip=0",
+    )
+    with pytest.raises(TrainingError, match=r"not finite.*Lower optimiser\.rate"):
+        list(train(recipe, tmp_path / "run"))
+
+
+def test_starting_from_weights_names_what_does_not_fit(pictures, tmp_path):
+    settings = ["length.steps=2", "validate_every=2"]
+    list(train(tiny(pictures, *settings), tmp_path / "first"))
+    wider = tiny(pictures, *settings, "network=drunet(widths=[8, 24], blocks=1, unshuffle=2)")
+    first = next(iter(train(wider, tmp_path / "second", start=tmp_path / "first" / "last.onnx")))
+    assert "body.0.first.weight" in first.unfitting
+    assert "head.weight" not in first.unfitting
+    with pytest.raises(RecipeError, match="not one layer fits"):
+        next(
+            iter(
+                train(
+                    tiny(pictures, *settings, "network=ffdnet(width=12, depth=3)"),
+                    tmp_path / "third",
+                    start=tmp_path / "first" / "last.safetensors",
+                )
+            )
+        )
+
+
+def test_mistakes_are_refused_before_anything_is_written(pictures, tmp_path):
+    for wrong, message in [
+        (["length.steps=0"], "no end"),
+        (["length.steps=2", "data.batch=3", "optimiser.accumulate=2"], "equal parts"),
+    ]:
+        with pytest.raises(RecipeError, match=message):
+            next(iter(train(tiny(pictures, *wrong), tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        next(iter(train(tiny(pictures, "length.steps=2"), tmp_path / "run", resume=True)))
+    list(train(tiny(pictures, "length.steps=2"), tmp_path / "run"))
+    with pytest.raises(TrainingError, match="holds a run already"):
+        next(iter(train(tiny(pictures, "length.steps=2"), tmp_path / "run")))
+
+
+def test_data_is_not_the_limit(pictures, tmp_path):
+    reports = list(train(tiny(pictures, "length.steps=60", "validate_every=60"), tmp_path / "run"))
+    assert reports[-1].waiting < 0.5  # even for a network this small; the benchmark measures a real one
+
+
+def test_the_run_is_plain_files(pictures, tmp_path):
+    list(train(tiny(pictures, "length.steps=2"), tmp_path / "run"))
+    left = [path for path in Path(tmp_path / "run").rglob("*") if path.suffix == ".tmp"]
+    assert not left
