@@ -91,7 +91,7 @@ class TorchRuntime:
         self.limits = Limits.of(card)
         self.card = card
         self._device = choose_device(device)
-        self._number_type = _number_type(self._device, precision, card.residual)
+        self._number_type = _number_type(self._device, precision, card.bf16)
         self._exact = precision == "exact"
         if threads is not None:
             torch.set_num_threads(threads)
@@ -141,9 +141,9 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _number_type(device: torch.device, precision: str, residual: bool) -> torch.dtype:
+def _number_type(device: torch.device, precision: str, harmless: bool) -> torch.dtype:
     """Choose what to compute in; see `hush.restoring.runtimes.open_runtime`."""
-    if precision == "exact" or (precision == "auto" and not residual):
+    if precision == "exact" or (precision == "auto" and not harmless):
         return torch.float32
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16

@@ -1,0 +1,406 @@
+"""Arrays and files come out as they went in, less the noise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import hush
+from hush.errors import PictureError, UsageError, WeightsError
+from hush.imaging.tiles import plan_tiles
+from hush.restoring import restorers as module
+from hush.restoring.denoising import (
+    DenoiseOptions,
+    FileFailure,
+    FileResult,
+    denoise,
+    denoise_file,
+    denoise_files,
+    open_restorer,
+)
+from hush.restoring.restorers import GRAY_LEVEL
+from tiny import darkening_numbers, write_tiny
+
+DTYPES = [np.uint8, np.uint16, np.float16, np.float32, np.float64, np.bool_]
+FULL_SCALE = {np.uint8: 255, np.uint16: 65535}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights with random numbers."""
+    return str(write_tiny(tmp_path_factory.mktemp("denoising") / "tiny.onnx"))
+
+
+@pytest.fixture(scope="module")
+def dark(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights that take half the noise level off: restored = noisy - sigma / 255 / 2."""
+    return str(write_tiny(tmp_path_factory.mktemp("denoising") / "dark.onnx", numbers=darkening_numbers()))
+
+
+@pytest.fixture(scope="module")
+def dark_gray(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_tiny(tmp_path_factory.mktemp("denoising") / "gray.onnx", 1, numbers=darkening_numbers(1)))
+
+
+def array(dtype: Any, shape: tuple[int, ...], low: float = 0.2, high: float = 0.9) -> np.ndarray:
+    values = np.random.default_rng(sum(shape)).uniform(low, high, shape)
+    return (values > 0.5) if dtype is np.bool_ else (values * FULL_SCALE.get(dtype, 1)).astype(dtype)
+
+
+# ---------------------------------------------------------------- arrays
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(DTYPES),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([None, 1, 2, 3, 4]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_any_array_comes_back_in_its_kind(
+    tiny: str, dtype: Any, height: int, width: int, channels: int | None, strength: float
+) -> None:
+    picture = array(dtype, (height, width) if channels is None else (height, width, channels))
+    kept = picture.copy()
+    restored = denoise(picture, 10, strength, tiny)
+    assert (restored.shape, restored.dtype) == (picture.shape, picture.dtype)
+    assert np.array_equal(picture, kept), "the input was changed"
+    assert not np.shares_memory(restored, picture)
+    if channels in (2, 4):
+        assert np.array_equal(restored[..., -1], picture[..., -1]), "alpha was changed"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_sigma_is_on_the_eight_bit_scale_whatever_the_type(dtype: Any, dark: str) -> None:
+    picture = array(dtype, (12, 9, 3))
+    taken = picture.astype(np.float64) - denoise(picture, 20, weights=dark, precision="exact")
+    full = FULL_SCALE.get(dtype, 1)
+    np.testing.assert_allclose(taken / full, 10 / 255, atol=max(0.51 / full, 1e-6) if full > 1 else 1e-6)
+
+
+def test_strength_blends(tiny: str) -> None:
+    picture = array(np.float32, (20, 24, 3))
+    full = denoise(picture, 30, weights=tiny)
+    np.testing.assert_allclose(denoise(picture, 30, 0.25, tiny), picture + 0.25 * (full - picture), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_strength_zero_is_the_input_bit_for_bit(dtype: Any, tiny: str) -> None:
+    picture = array(dtype, (7, 8, 4), low=-2, high=3) if np.dtype(dtype).kind == "f" else array(dtype, (7, 8, 4))
+    assert denoise(picture, 30, 0, tiny).tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize("weights", ["tiny", "identity", "classical:median"])
+def test_sigma_zero_changes_nothing(weights: str, tiny: str) -> None:
+    picture = array(np.uint16, (9, 9, 3))
+    assert np.array_equal(denoise(picture, 0, weights=tiny if weights == "tiny" else weights), picture)
+
+
+def test_floats_beyond_full_scale_are_not_clipped(dark: str) -> None:
+    picture = array(np.float32, (16, 16, 3), low=-4, high=12)
+    restored = denoise(picture, 51, weights=dark, precision="exact")
+    np.testing.assert_allclose(restored, picture - 0.1, atol=2e-6)
+
+
+def test_the_least_difference_of_sixteen_bits_survives(dark: str) -> None:
+    """Also where the network runs in bf16, whose steps are 256 times as large."""
+    ramp = np.arange(40_000, 40_000 + 64 * 64, dtype=np.uint16).reshape(64, 64)
+    picture = np.dstack([ramp, ramp + 1, ramp + 2])
+    restored = denoise(picture, 0.6, weights=dark)  # 77.1 steps of 65,535 are taken off
+    assert len(np.unique(restored - picture)) == 1
+
+
+def test_gray_through_colour_weights(dark: str) -> None:
+    picture = array(np.float32, (10, 11))
+    expected = picture - 0.1 * GRAY_LEVEL
+    np.testing.assert_allclose(denoise(picture, 51, weights=dark), expected, atol=1e-3)
+    equal = np.repeat(picture[..., None], 3, axis=2)
+    restored = denoise(equal, 51, weights=dark)
+    np.testing.assert_allclose(restored[..., 0], expected, atol=1e-3)
+    assert np.array_equal(restored, np.repeat(restored[..., :1], 3, axis=2)), "gray stays gray"
+
+
+def test_colour_weights_that_learnt_gray_are_told_the_true_level(tmp_path: Path) -> None:
+    card = {"recipe": {"data": {"gray": 0.1}}}
+    weights = str(write_tiny(tmp_path / "both.onnx", numbers=darkening_numbers(), card=card))
+    picture = array(np.float32, (10, 11))
+    np.testing.assert_allclose(denoise(picture, 51, weights=weights), picture - 0.1, atol=1e-3)
+
+
+def test_gray_through_colour_weights_is_the_mean_of_three_equal_channels(tiny: str) -> None:
+    image = array(np.float32, (10, 11, 1))
+    restorer = open_restorer(tiny, precision="exact")
+    thrice = np.repeat(image, 3, axis=2).transpose(2, 0, 1)[None]
+    sigma_map = np.full((1, 1, 10, 11), 25 / 255 * GRAY_LEVEL, np.float32)
+    expected = restorer.runtime(thrice, sigma_map)[0].mean(axis=0)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(restorer(image, 25)[..., 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_any_channels_through_gray_weights(channels: int, dark_gray: str) -> None:
+    image = array(np.float32, (10, 11, channels))
+    np.testing.assert_allclose(open_restorer(dark_gray)(image, 51), image - 0.1, atol=1e-3)
+
+
+def test_four_inks_through_colour_weights(dark: str) -> None:
+    image = array(np.float32, (10, 11, 4))
+    np.testing.assert_allclose(open_restorer(dark)(image, 51), image - 0.1 * GRAY_LEVEL, atol=1e-3)
+
+
+def test_a_level_per_pixel(dark: str) -> None:
+    image = array(np.float32, (70, 50, 3))
+    sigma = np.linspace(0, 100, 70 * 50).reshape(70, 50)
+    for tile in (1280, 32):
+        restored = open_restorer(dark, precision="exact", tile=tile)(image, sigma)
+        np.testing.assert_allclose(restored, image - sigma[..., None] / 510, atol=1e-5)
+    with pytest.raises(UsageError, match=r"sigma of shape \(3, 50\)"):
+        open_restorer(dark)(image, sigma[:3])
+
+
+@pytest.mark.parametrize("shape", [(33, 100, 3), (100, 33, 1), (97, 65, 3), (40, 40, 3)])
+def test_tiled_equals_untiled(shape: tuple[int, ...], tiny: str) -> None:
+    image = array(np.float32, shape)
+    whole, tiled = (open_restorer(tiny, precision="exact", tile=tile)(image, 25) for tile in (1280, 32))
+    # the tiny network sees zeros past the image, not its edge repeated, where a tile reaches past it
+    inside = np.s_[: shape[0] - 2, : shape[1] - 2]
+    np.testing.assert_allclose(tiled[inside], whole[inside], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1300, 1300), (3000, 4000), (1281, 40), (9000, 7000)])
+def test_tiles_waste_little(size: tuple[int, int]) -> None:
+    tile = module._cheapest_tile(*size, 1280, 48)
+    assert tile <= 1280
+    tiles = plan_tiles(*size, tile, 48)
+    assert len(tiles) * tiles[0].height * tiles[0].width < 1.3 * size[0] * size[1]
+
+
+def test_progress_counts_tiles(tiny: str) -> None:
+    told: list[tuple[int, int]] = []
+    open_restorer(tiny, tile=32)(array(np.float32, (60, 60, 3)), 25, progress=lambda *pair: told.append(pair))
+    assert told == [(i, len(told)) for i in range(1, len(told) + 1)]
+    assert len(told) > 3
+
+
+def test_without_sigma_the_level_is_estimated(dark: str) -> None:
+    clean = np.full((128, 128, 3), 0.5, np.float32)
+    noisy = clean + np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32) * np.float32(20 / 255)
+    taken = (noisy - denoise(noisy, weights=dark)).mean() * 510
+    assert abs(taken - 20) < 2
+
+
+def test_blind_weights_are_not_told_a_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = str(write_tiny(tmp_path / "blind.onnx", sigma_map=False))
+    restorer = open_restorer(weights)
+    assert not restorer.needs_sigma
+    picture = array(np.float32, (9, 9, 3))
+    assert np.array_equal(denoise(picture, weights=weights), denoise(picture, 50, weights=weights))
+
+
+@pytest.mark.parametrize("sigma", [-3, float("nan"), float("inf"), 256, "abc", True])
+def test_a_sigma_that_is_no_level_is_refused(sigma: Any, tiny: str) -> None:
+    with pytest.raises(UsageError, match=r"sigma is .*; it must be a number from 0 to 255"):
+        denoise(array(np.uint8, (4, 4)), sigma, weights=tiny)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": 1.5}, "strength is 1.5; it must be a number from 0 to 1"),
+        ({"strength": float("nan")}, "strength is nan"),
+        ({"device": "tpu"}, "device is 'tpu'"),
+        ({"precision": "half"}, "precision is 'half'"),
+        ({"tile": 0}, "tile is 0; it must be a whole number"),
+        ({"threads": 1.5}, r"threads is 1\.5"),
+    ],
+)
+def test_options_that_are_not_allowed(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        DenoiseOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((4, 4, 5), np.uint8), "5 channels"),
+        (np.zeros((4, 4, 0), np.uint8), "0 channels"),
+        (np.full((4, 4), np.nan), "NaN"),
+        (np.zeros((0, 4), np.uint8), "no pixel"),
+        (np.zeros(4, np.uint8), "shape"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture: np.ndarray, message: str, tiny: str) -> None:
+    for strength in (0, 1):
+        with pytest.raises(PictureError, match=message):
+            denoise(picture, 25, strength, tiny)
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        ("gausian", WeightsError, "did you mean 'gaussian'"),
+        ("classical:nml", UsageError, "did you mean 'nlm'"),
+        ("missing.onnx", WeightsError, "no such file"),
+        ("nonet@missing.npz", UsageError, "'nonet' is no network"),
+        ("dncnn@missing.npz", WeightsError, "no such file"),
+    ],
+)
+def test_unknown_weights_are_refused(weights: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        denoise(array(np.uint8, (4, 4)), 25, weights=weights)
+
+
+def test_bare_arrays_run_in_torch_only(tiny: str) -> None:
+    with pytest.raises(UsageError, match="hush export"):
+        open_restorer("dncnn@weights.npz", runtime="openvino")
+
+
+@pytest.mark.parametrize("name", ["nlm", "tv", "wavelet", "median"])
+def test_classical_methods_are_restorers(name: str) -> None:
+    pytest.importorskip("skimage", reason="scikit-image is not installed (extra 'classical')")
+    restorer = open_restorer(f"classical:{name}")
+    assert restorer.needs_sigma
+    picture = array(np.uint8, (20, 30, 4))
+    restored = denoise(picture, 25, weights=f"classical:{name}")
+    assert (restored.shape, restored.dtype) == (picture.shape, picture.dtype)
+
+
+def test_the_identity_is_a_restorer() -> None:
+    restorer = open_restorer("identity")
+    image = array(np.float32, (5, 6, 3), low=-1, high=2)
+    assert np.array_equal(restorer(image, 25), image)
+    assert not restorer.needs_sigma
+
+
+def test_weights_stay_in_memory_until_their_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hush.restoring import denoising
+
+    opened: list[str] = []
+
+    def count(weights: str, **options: Any) -> module.Identity:
+        opened.append(weights)
+        return module.Identity()
+
+    monkeypatch.setattr(denoising, "open_restorer", count)
+    file = tmp_path / "own.onnx"
+    file.write_bytes(b"one")
+    picture = array(np.uint8, (4, 4))
+    for sigma in (10, 20):
+        denoise(picture, sigma, 0.5, str(file))
+    assert len(opened) == 1
+    file.unlink()
+    file.write_bytes(b"two, later")
+    denoise(picture, 10, weights=str(file))
+    assert len(opened) == 2
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, a text file named as one, and something else."""
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    Image.fromarray(array(np.uint8, (20, 30, 3))).save(inputs / "a.png")
+    Image.fromarray(array(np.uint8, (21, 11))).save(inputs / "c.png")
+    (inputs / "b.jpg").write_text("no picture")
+    (inputs / "notes.txt").write_text("notes")
+    return inputs
+
+
+def test_a_file_is_written_beside_its_source(folder: Path, dark: str) -> None:
+    result = denoise_file(folder / "a.png", options=DenoiseOptions(sigma=20, weights=dark))
+    assert result == FileResult(folder / "a.png", folder / "a-hush.png", 20.0, result.seconds, 600 / 1e6)
+    taken = np.asarray(Image.open(folder / "a.png"), int) - np.asarray(Image.open(result.target))
+    assert (taken == 10).all()
+
+
+def test_a_file_that_exists_is_kept(folder: Path, dark: str) -> None:
+    target = folder / "c.png"
+    kept = target.read_bytes()
+    with pytest.raises(PictureError, match=r"c\.png: exists already"):
+        denoise_file(folder / "a.png", target, DenoiseOptions(sigma=20, weights=dark))
+    assert target.read_bytes() == kept
+    denoise_file(folder / "a.png", target, DenoiseOptions(sigma=20, weights=dark, overwrite=True))
+    assert Image.open(target).size == (30, 20)
+
+
+def test_a_failed_picture_does_not_stop_the_others(folder: Path, tmp_path: Path, dark: str) -> None:
+    results = list(denoise_files([folder], tmp_path / "new" / "out", DenoiseOptions(sigma=20, weights=dark)))
+    assert [type(result) for result in results] == [FileResult, FileFailure, FileResult]
+    assert [result.source.name for result in results] == ["a.png", "b.jpg", "c.png"]
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["a.png", "c.png"]
+    assert str(folder / "b.jpg") in str(results[1].error)  # type: ignore[union-attr]
+
+
+def test_a_missing_file_does_not_stop_the_others(folder: Path, dark: str) -> None:
+    options = DenoiseOptions(sigma=20, weights=dark)
+    results = list(denoise_files([folder / "missing.png", folder / "a.png"], None, options))
+    assert [type(result) for result in results] == [FileFailure, FileResult]
+
+
+def test_an_output_file_for_one_picture(folder: Path, tmp_path: Path, dark: str) -> None:
+    [result] = denoise_files([folder / "a.png"], tmp_path / "one.png", DenoiseOptions(sigma=20, weights=dark))
+    assert result.target == tmp_path / "one.png"  # type: ignore[union-attr]
+
+
+def test_an_output_file_for_two_pictures_is_refused(folder: Path, tmp_path: Path, dark: str) -> None:
+    (tmp_path / "one.png").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"one\.png: a file, but there are 3 pictures"):
+        denoise_files([folder], tmp_path / "one.png", DenoiseOptions(weights=dark))
+
+
+def test_two_pictures_never_share_a_target(folder: Path, tmp_path: Path, dark: str) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(array(np.uint8, (5, 5, 3))).save(other / "a.png")
+    options = DenoiseOptions(sigma=20, weights=dark, overwrite=True)
+    first, second = denoise_files([folder / "a.png", other / "a.png"], tmp_path / "out", options)
+    assert isinstance(first, FileResult)
+    assert isinstance(second, FileFailure)
+    assert Image.open(first.target).size == (30, 20)
+
+
+def test_subfolders_are_made_again(folder: Path, tmp_path: Path, dark: str) -> None:
+    (folder / "deep").mkdir()
+    (folder / "a.png").rename(folder / "deep" / "c.png")
+    options = DenoiseOptions(sigma=20, weights=dark)
+    results = list(denoise_files([folder], tmp_path / "out", options, recursive=True))
+    done = {r.target.relative_to(tmp_path / "out").as_posix() for r in results if isinstance(r, FileResult)}
+    assert done == {"c.png", "deep/c.png"}
+
+
+def test_wrong_usage_is_told_before_any_work(folder: Path) -> None:
+    with pytest.raises(WeightsError):
+        denoise_files([folder], None, DenoiseOptions(weights="unknown"))
+
+
+# ---------------------------------------------------------------- the package
+
+
+def test_importing_hush_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, hush; "
+        "assert not {'numpy', 'torch', 'openvino', 'PIL', 'pyvips'} & set(sys.modules); "
+        "hush.denoise, hush.open_weights; "
+        "assert not {'torch', 'openvino', 'PIL', 'pyvips', 'skimage', 'onnx'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_are_there() -> None:
+    for name in hush.__all__:
+        assert getattr(hush, name) is not None
+    assert set(hush.__all__) <= set(dir(hush))
+    with pytest.raises(AttributeError, match="no attribute 'denoize'"):
+        hush.denoize  # noqa: B018
