@@ -1,0 +1,168 @@
+"""What an evaluation found: rows, their summary, paired differences, and how they are written down."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+import json as json_format
+import math
+import os
+import tempfile
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hush.errors import HushError
+from hush.judging.intervals import bootstrap_interval
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of an evaluation.
+
+    A PSNR is infinite where two pictures are equal, and NaN where a restorer returned NaN. A mean leaves infinite
+    figures out (it is infinite where all are) and is NaN where one is NaN; the summary's ``warning`` says so.
+    """
+
+    protocol: dict[str, Any]
+    """How it was measured, in words (``words``) and as data."""
+    metrics: tuple[str, ...]
+    """Names of the metrics, which are keys of the rows."""
+    rows: list[Row]
+    """One per picture, weights and degradation: weights, data, degradation, image, scene, each metric, each metric
+    of the input (``psnr_input``), sigma as it was told (None: estimated), seconds (None: not timed), megapixels."""
+    summary: list[Row]
+    """One per weights, data and degradation: n, the mean of each metric with its 95 % interval [low, high] (None
+    where all pictures are of one scene), that of the input, seconds_per_megapixel, and a warning or None."""
+    differences: list[Row]
+    """Each further weights minus the first (``baseline``), picture by picture: mean and 95 % interval."""
+
+    @classmethod
+    def of(cls, protocol: dict[str, Any], metrics: Sequence[str], rows: list[Row]) -> Report:
+        """Summarise rows."""
+        return cls(protocol, tuple(metrics), rows, summarise(rows, metrics), compare(rows, metrics))
+
+    def to_json(self) -> str:
+        """Return protocol, rows, summary and differences as JSON; infinite and NaN figures become null."""
+        parts = ("protocol", "rows", "summary", "differences")
+        return json_format.dumps({part: _finite(getattr(self, part)) for part in parts}, ensure_ascii=False, indent=1)
+
+    def to_csv(self) -> str:
+        """Return the rows as CSV with a header."""
+        text = io.StringIO()
+        writer = csv_format.DictWriter(text, list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+    def save(self, *, json: str | Path | None = None, csv: str | Path | None = None) -> None:
+        """Write the report as JSON, its rows as CSV, or both; what stands there is replaced.
+
+        Raises HushError if a file cannot be written.
+        """
+        if json is not None:
+            _write(Path(json), self.to_json() + "\n")
+        if csv is not None:
+            _write(Path(csv), self.to_csv())
+
+
+def summarise(rows: Iterable[Row], metrics: Sequence[str]) -> list[Row]:
+    """Return the means of rows, one entry per weights, data and degradation, in the order of the rows."""
+    groups = _grouped(rows, lambda row: (row["weights"], row["data"], row["degradation"]))
+    return [_summary(group, metrics) for group in groups]
+
+
+def compare(rows: Iterable[Row], metrics: Sequence[str]) -> list[Row]:
+    """Return paired differences: each weights minus the first of the rows, on the same noisy pictures."""
+    differences = []
+    for cell in _grouped(rows, lambda row: (row["data"], row["degradation"])):
+        first, *others = _grouped(cell, lambda row: row["weights"])
+        differences += [_difference(other, first, metrics) for other in others]
+    return differences
+
+
+def _grouped(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> list[list[Row]]:
+    groups: dict[Hashable, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
+
+
+def _summary(group: list[Row], metrics: Sequence[str]) -> Row:
+    entry: Row = {key: group[0][key] for key in ("weights", "data", "degradation")}
+    entry["n"] = len(group)
+    for metric in metrics:
+        entry[metric], entry[f"{metric}_interval"] = _estimate([(row[metric], row["scene"]) for row in group])
+    for metric in metrics:
+        entry[f"{metric}_input"], _ = _estimate([(row[f"{metric}_input"], row["scene"]) for row in group])
+    timed = [row for row in group if row["seconds"] is not None]
+    seconds, megapixels = (sum(row[key] for row in timed) for key in ("seconds", "megapixels"))
+    entry["seconds_per_megapixel"] = seconds / megapixels if timed else None
+    entry["warning"] = _warning(group, entry, metrics)
+    return entry
+
+
+def _difference(group: list[Row], baseline: list[Row], metrics: Sequence[str]) -> Row:
+    entry: Row = {key: group[0][key] for key in ("weights", "data", "degradation")}
+    entry |= {"baseline": baseline[0]["weights"], "n": len(group)}
+    given = {row["image"]: row for row in baseline}
+    for metric in metrics:
+        pairs = [(row[metric], given[row["image"]][metric], row["scene"]) for row in group]
+        # equal to the clean picture in both: no difference
+        steps = [(0.0 if value == other else value - other, scene) for value, other, scene in pairs]
+        entry[metric], entry[f"{metric}_interval"] = _estimate(steps)
+    return entry
+
+
+def _estimate(figures: Sequence[tuple[float, str]]) -> tuple[float, list[float] | None]:
+    """Return the mean and its interval of (figure, scene); infinite figures are left out."""
+    if any(math.isnan(figure) for figure, _ in figures):
+        return math.nan, None
+    finite = [(figure, scene) for figure, scene in figures if math.isfinite(figure)]
+    if not finite:
+        return figures[0][0], None
+    values, scenes = zip(*finite, strict=True)
+    interval = bootstrap_interval(values, scenes)
+    return math.fsum(values) / len(values), None if interval is None else list(interval)
+
+
+def _warning(group: list[Row], entry: Row, metrics: Sequence[str]) -> str | None:
+    """Return what a reader must not overlook, or None."""
+    found = []
+    if broken := sum(any(math.isnan(row[metric]) for metric in metrics) for row in group):
+        found.append(f"RESTORED IS NOT FINITE in {broken} of {len(group)} pictures")
+    if "psnr" in metrics:
+        if entry["psnr"] < entry["psnr_input"]:
+            found.append(f"WORSE THAN THE INPUT: psnr {entry['psnr']:.2f} dB, input {entry['psnr_input']:.2f} dB")
+        if exact := sum(math.isinf(row["psnr"]) for row in group):
+            found.append(f"{exact} of {len(group)} pictures equal the clean ones; their infinite psnr is left out")
+    return "; ".join(found) or None
+
+
+def _finite(thing: Any) -> Any:
+    """Return a copy for JSON, which has no infinity and no NaN."""
+    if isinstance(thing, dict):
+        return {key: _finite(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_finite(value) for value in thing]
+    return None if isinstance(thing, float) and not math.isfinite(thing) else thing
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file at once or not at all."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".hush-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(text)
+        os.chmod(temporary, 0o644)  # temporary files are private, reports are not
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise HushError(
+            f"{path}: cannot be written ({error.strerror or error}); name a file in a folder of yours"
+        ) from error
