@@ -1,0 +1,99 @@
+"""What commands share in showing their work: tables, progress bars, numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+
+def out() -> Console:
+    """Return what results are shown on."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str = "") -> None:
+    """Print a line of a result."""
+    print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """Print a line that is no result, on stderr."""
+    print(f"hush: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def say_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a value for programs; paths become text."""
+    say(json.dumps(value, ensure_ascii=False, indent=indent, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value.item()
+
+
+def show_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", left: Sequence[int] = (0,)
+) -> None:
+    """Print a table; columns are set to the right but for those in ``left``."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for number, header in enumerate(headers):
+        table.add_column(escape(header), justify="left" if number in left else "right", no_wrap=number not in left)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = out()
+    console.soft_wrap = False
+    if not console.is_terminal:
+        console.width = 240  # nobody folds what goes into a file
+    console.print(table)
+
+
+@contextmanager
+def bar(description: str, total: float | None = None) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on stderr while the work runs, if stderr is a terminal.
+
+    Yields a function that is called with ``done``, and if they changed ``total`` and ``description``.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done, total=None, description=None: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=total)
+
+        def show(done: float, total: float | None = None, description: str | None = None) -> None:
+            progress.update(task, completed=done, total=total, description=description)
+
+        yield show
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as ``4.2 s``, ``3:05`` or ``1:02:03``; a dash where it is not known."""
+    if not seconds < float("inf"):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def number(value: float | None, decimals: int) -> str:
+    """Return a number with so many decimals; a dash for None."""
+    return "–" if value is None else f"{value:.{decimals}f}"

@@ -1,0 +1,94 @@
+"""Following a training in the terminal, and ending it well."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, cast
+
+from hush.cli.console import bar, complain, duration, say
+
+if TYPE_CHECKING:
+    from hush.learning.training import Progress
+
+
+def follow(reports: Iterator[Progress], name: str, folder: Path) -> None:
+    """Show a training until it ends; of several processes only the first shows it.
+
+    The first Ctrl-C ends it after a report, so that no step is cut in two, and raises KeyboardInterrupt.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from hush.learning.processes import leave_at_exit
+
+        if os.environ.get("RANK", "0") == "0":
+            show_training(reports, name, folder)
+        else:
+            deque(reports, maxlen=0)
+        leave_at_exit(0)
+    try:
+        with _asked_to_stop() as asked:
+            show_training(_until(asked, reports), name, folder)
+    except KeyboardInterrupt:
+        _explain_resuming(folder)
+        raise
+
+
+def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
+    """Show a training as a bar, and a line for each validation."""
+    with bar(name, 1.0) as show:
+        for report in reports:
+            show(report.share, description=training_line(report))
+            if report.unfitting:
+                complain(f"these layers did not fit and start afresh: {', '.join(report.unfitting)}")
+            if report.validation:
+                say(training_line(report))
+    say(f"Run directory: {folder}. Use it: hush denoise PICTURE --weights {folder / 'best.onnx'}")
+
+
+def training_line(report: Progress) -> str:
+    """Return a report of a training as one line."""
+    parts = [f"step {report.step}", f"{report.share:.0%}"]
+    single = len(report.losses) == 2 and "loss" in report.losses  # the sum of one term
+    parts += [f"{name} {value:.4g}" for name, value in report.losses.items() if name == "loss" or not single]
+    if report.validation:
+        parts += [f"PSNR {report.validation['psnr']:.2f} dB", f"SSIM {report.validation['ssim']:.4f}"]
+    parts += [f"{report.images_per_second:.1f} images/s", f"{report.megapixels_per_second:.2f} MP/s"]
+    return "  ".join([*parts, f"waiting {report.waiting:.1%}", f"{duration(report.remaining)} left"])
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Event]:
+    """Turn the first Ctrl-C into an event; the second one interrupts."""
+    asked = Event()
+
+    def ask(number: int, frame: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+        complain("stopping at the next report, within seconds; Ctrl-C again stops at once")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _until(asked: Event, reports: Iterator[Progress]) -> Iterator[Progress]:
+    """Pass reports on; once asked to stop, close the training and interrupt."""
+    with closing(cast("Generator[Progress]", reports)):
+        for report in reports:
+            yield report
+            if asked.is_set():
+                raise KeyboardInterrupt
+
+
+def _explain_resuming(folder: Path) -> None:
+    if (folder / "checkpoint.safetensors").exists():
+        complain(f"stopped. Go on with: hush train {folder / 'recipe.json'} --out {folder} --resume")
+    else:
+        complain(f"stopped before the first checkpoint; {folder} holds nothing to resume and may be deleted")

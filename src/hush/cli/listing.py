@@ -1,0 +1,84 @@
+"""What `hush list` shows: the parts in each table, with their options and the first line of their docstring."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from hush.errors import HushError
+from hush.names import find
+
+Part = dict[str, str]
+
+TABLES = {  # section: (module, table, what the options leave out)
+    "networks": ("hush.learning.networks", "NETWORKS", ()),
+    "noises": ("hush.learning.noise", "NOISES", ("clean", "rng")),
+    "losses": ("hush.learning.losses", "LOSSES", ("restored", "clean")),
+    "metrics": ("hush.imaging.metrics", "METRICS", ("restored", "clean")),
+    "datasets": ("hush.learning.datasets", "DATASETS", ("root",)),
+    "methods": ("hush.learning.methods", "METHODS", ("recipe", "device")),
+}
+
+
+def list_section(name: str) -> list[Part]:
+    """Return the parts of a section, each with name, options and summary.
+
+    Parts that need torch say so where it is not installed.
+    """
+    return SECTIONS[name]()
+
+
+def _list_table(module: str, table: str, given: tuple[str, ...]) -> list[Part]:
+    try:
+        parts = getattr(import_module(module), table)
+        return [_describe(name, find(parts, name, "part"), given) for name in parts]
+    except ModuleNotFoundError as error:
+        return [_missing(error)]
+
+
+def _missing(error: ModuleNotFoundError) -> Part:
+    return {"name": "–", "options": "", "summary": f"{error.name} is not installed: pip install 'hush[train]'"}
+
+
+def _describe(name: str, part: Any, given: tuple[str, ...]) -> Part:
+    parameters = inspect.signature(part).parameters.values()
+    options = [f"{p.name}{_default(p)}" for p in parameters if p.name not in given]
+    return {"name": name, "options": ", ".join(options), "summary": _first_line(part)}
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    return "" if parameter.default is inspect.Parameter.empty else f"={parameter.default!r}"
+
+
+def _first_line(part: Any) -> str:
+    return (inspect.getdoc(part) or "").partition("\n")[0].rstrip(".").replace("`", "")
+
+
+def _list_weights() -> list[Part]:
+    from hush.restoring.weights import WEIGHTS, open_weights
+
+    def summary(name: str) -> str:
+        try:
+            card = open_weights(name).card
+        except HushError as error:
+            return str(error)
+        return f"{card.summary} {'Colour' if card.channels == 3 else 'Gray'}; {card.network}".strip()
+
+    return [{"name": name, "options": "", "summary": summary(name)} for name in WEIGHTS]
+
+
+def _list_recipes() -> list[Part]:
+    try:
+        from hush.learning.config import read_recipe, shipped_recipes
+    except ModuleNotFoundError as error:
+        return [_missing(error)]
+    return [{"name": name, "options": "", "summary": read_recipe(name).summary} for name in shipped_recipes()]
+
+
+SECTIONS: dict[str, Callable[[], list[Part]]] = {
+    **{name: lambda place=place: _list_table(*place) for name, place in TABLES.items()},  # type: ignore[misc]
+    "weights": _list_weights,
+    "recipes": _list_recipes,
+}

@@ -1,0 +1,283 @@
+"""Commands for those who make denoisers: train, evaluate, export, list. All but list need torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hush.cli.console import bar, complain, number, say, say_json, show_table
+from hush.cli.using import DeviceOption, JsonOption, PrecisionOption, RuntimeOption, weight_names
+from hush.errors import UsageError, need
+from hush.names import nearest
+
+if TYPE_CHECKING:
+    from hush.judging.results import Report
+
+PANEL = "Making denoisers"
+Options = list[str] | None
+
+
+def recipe_names() -> list[str]:
+    """Return what completes RECIPE."""
+    from hush.learning.config import shipped_recipes
+
+    return list(shipped_recipes())
+
+
+def section_names() -> list[str]:
+    """Return what completes `hush list`."""
+    from hush.cli.listing import SECTIONS
+
+    return list(SECTIONS)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (train, evaluate, export):
+        app.command(rich_help_panel=PANEL)(command)
+    app.command("list", rich_help_panel=PANEL)(list_parts)
+
+
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            autocompletion=recipe_names,
+            help="A .toml or .json file, or the name of a recipe that ships (see: hush list recipes).",
+        ),
+    ],
+    settings: Annotated[
+        Options, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run directory. Default: runs/NAME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run directory's checkpoint.")] = False,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="WEIGHTS", autocompletion=weight_names, help="Start from these weights."),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a denoiser by a recipe.
+
+    The run directory gets the resolved recipe, the log, curves, samples, a
+    checkpoint, and the best and last weights, which hush denoise runs.
+    Ctrl-C ends a training so that --resume goes on with it.
+
+    \b
+    hush train gaussian --set data.root=PICTURES --set length.minutes=30
+    hush train my.toml --out runs/mine --resume
+    hush train my.toml --from gaussian --set optimiser.rate=1e-4
+    torchrun --nproc-per-node 2 -m hush train my.toml
+    hush denoise photo.jpg --weights runs/mine/best.onnx
+    """
+    need("torch", "train")
+    from hush.cli.following import follow
+    from hush.learning.config import read_recipe
+    from hush.learning.training import train as train_by
+
+    settled = read_recipe(recipe, settings or ())
+    folder = out or Path("runs") / settled.name
+    reports = train_by(settled, folder, resume=resume, start=start, device=device)
+    follow(reports, settled.name, folder)
+
+
+def evaluate(
+    weights: Annotated[
+        list[str],
+        typer.Option(
+            "--weights",
+            metavar="NAME|FILE",
+            autocompletion=weight_names,
+            help="Weights by name or file, NETWORK@FILE for bare arrays, identity, or "
+            "classical:nlm (tv, wavelet, median, bm3d). May be repeated; differences are to the first.",
+        ),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data", metavar="DATA", help="A folder of clean pictures, or pairs:NOISY,CLEAN. May be repeated."
+        ),
+    ],
+    degradation: Annotated[
+        Options,
+        typer.Option(metavar="CHAIN", help="Noise for clean pictures, such as 'gaussian(sigma=25)'. May be repeated."),
+    ] = None,
+    metrics: Annotated[str, typer.Option(help="Names with commas; see: hush list metrics.")] = "psnr,ssim",
+    scenes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Regular expression; its one group is the scene in a picture's path. Intervals are then over scenes.",
+        ),
+    ] = None,
+    sigma: Annotated[
+        str, typer.Option(metavar="given|auto|N", help="What the restorer is told: the true level, nothing, or N.")
+    ] = "given",
+    clip: Annotated[bool, typer.Option("--clip", help="Clip noisy pictures to [0, 1]; the field does not.")] = False,
+    quantise: Annotated[
+        bool, typer.Option("--quantise", help="Round noisy pictures to 8 bit; the field does not.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Take only the first so many pictures of each data set.")] = None,
+    runtime: RuntimeOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: Annotated[int | None, typer.Option(help="Threads of the processor.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write protocol, rows and summary; - for stdout.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows.")] = None,
+) -> None:
+    """Measure weights on pictures, by the protocol of the field.
+
+    Prints means with 95 % intervals, differences picture by picture, and the protocol.
+
+    \b
+    hush evaluate --weights gaussian --weights classical:nlm \\
+                  --data CBSD68 --degradation 'gaussian(sigma=25)'
+    hush evaluate --weights runs/mine/best.onnx --data pairs:noisy,clean
+    hush evaluate --weights ffdnet@ffdnet_color.npz --data CBSD68 \\
+                  --degradation 'gaussian(sigma=50)' --json figures.json
+    """
+    from hush.judging.evaluation import evaluate as judge
+
+    to_stdout = json is not None and str(json) == "-"
+    with bar("judging") as show:
+        report = judge(
+            weights,
+            data,
+            degradations=degradation or (),
+            metrics=[name.strip() for name in metrics.split(",")],
+            scenes=scenes,
+            clip=clip,
+            quantise=quantise,
+            seed=seed,
+            sigma=sigma,
+            runtime=runtime,
+            device=device,
+            precision=precision,
+            threads=threads,
+            limit=limit,
+            progress=show,
+        )
+    report.save(json=None if to_stdout else json, csv=csv)
+    if to_stdout:
+        say(report.to_json())
+    else:
+        _show_report(report)
+    for entry in report.summary:
+        if entry["warning"]:
+            complain(f"WARNING: {_case(entry)}: {entry['weights']}: {entry['warning']}")
+
+
+def _show_report(report: Report) -> None:
+    metrics = report.metrics
+    headers = ["weights", "n", *(f"{name} [95 %]" for name in metrics), *(f"{name} of input" for name in metrics)]
+    for case in dict.fromkeys(map(_case, report.summary)):
+        show_table(
+            [*headers, "s/MP"],
+            [
+                [e["weights"], str(e["n"])]
+                + [_with_interval(e, name) for name in metrics]
+                + [number(e[f"{name}_input"], _decimals(name)) for name in metrics]
+                + [number(e["seconds_per_megapixel"], 3)]
+                for e in report.summary
+                if _case(e) == case
+            ],
+            title=case,
+        )
+    if report.differences:
+        show_table(
+            ["weights", "on", *(f"{name} [95 %]" for name in metrics)],
+            [[e["weights"], _case(e), *(_with_interval(e, name, "+") for name in metrics)] for e in report.differences],
+            title=f"Minus {report.differences[0]['baseline']}, picture by picture",
+            left=(0, 1),
+        )
+    for sentence in report.protocol["words"]:
+        say(sentence)
+
+
+def _case(entry: dict[str, Any]) -> str:
+    return ", ".join(filter(None, [entry["data"], entry["degradation"]]))
+
+
+def _with_interval(entry: dict[str, Any], name: str, sign: str = "") -> str:
+    interval = entry[f"{name}_interval"]
+    decimals = _decimals(name)
+    low_high = "" if interval is None else " [" + ", ".join(f"{v:{sign}.{decimals}f}" for v in interval) + "]"
+    return f"{entry[name]:{sign}.{decimals}f}{low_high}"
+
+
+def _decimals(name: str) -> int:
+    return 2 if name == "psnr" else 4
+
+
+def export(
+    weights: Annotated[
+        str,
+        typer.Argument(
+            metavar="WEIGHTS",
+            autocompletion=weight_names,
+            help="A name, an .onnx file of hush, a run's .safetensors, or NETWORK@FILE for bare arrays.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.onnx", help="Where to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write weights as an ONNX file, which runs without torch.
+
+    Batch, height and width are dynamic. The file is run and compared with
+    torch before it appears.
+
+    \b
+    hush export runs/mine/best.safetensors -o mine.onnx
+    hush export ffdnet@ffdnet_color.npz -o ffdnet.onnx
+    """
+    need("torch", "train")
+    from hush.learning.exporting import export as write_onnx
+    from hush.learning.torch_runtime import open_network
+
+    if out.suffix != ".onnx":
+        raise UsageError(f"{out}: an exported file is named .onnx, such as {out.with_suffix('.onnx')}")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out}: exists already; add --overwrite to replace it")
+    network, card = open_network(weights)
+    path = write_onnx(network, card, out)
+    say(f"{path}: {card.network}, {path.stat().st_size / 1e6:.1f} MB; it gives what torch gives")
+
+
+def list_parts(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[networks|noises|losses|metrics|datasets|methods|weights|recipes]", autocompletion=section_names
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the parts that there are, with their options.
+
+    Wherever a name is taken, module:attribute is taken too.
+
+    \b
+    hush list
+    hush list noises
+    """
+    from hush.cli.listing import SECTIONS, list_section
+
+    if what is not None and what not in SECTIONS:
+        raise UsageError(f"{what!r} is no list{nearest(what, SECTIONS)}. Known: {', '.join(SECTIONS)}")
+    listed = {name: list_section(name) for name in ([what] if what else SECTIONS)}
+    if as_json:
+        say_json(listed, indent=1)
+        return
+    for name, parts in listed.items():
+        say(name)
+        for part in parts:
+            options = f"({part['options']})" if part["options"] else ""
+            say(f"  {part['name']}{options}")
+            if part["summary"]:
+                say(f"      {part['summary']}")

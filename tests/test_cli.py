@@ -1,0 +1,363 @@
+"""The command line: what it prints, what it writes, and how it fails."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import HERE
+from hush.cli import run
+from hush.cli.following import follow
+from hush.cli.listing import SECTIONS
+from hush.cli.machine import examine, extras
+from hush.imaging.files import read
+from hush.learning.training import Progress
+from tiny import darkening_numbers, write_tiny
+
+COMMANDS = ("denoise", "estimate", "demo", "doctor", "train", "evaluate", "export", "list")
+TINY_RECIPE = """
+name = "tiny"
+network = "drunet(widths=[4, 8], blocks=1, unshuffle=2)"
+validate_every = 2
+precision = "f32"
+[data]
+patch = 16
+batch = 2
+validation_pictures = 1
+[length]
+steps = 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, photos):
+    """Return a working folder with two small photographs."""
+    for path in photos[:2]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Return weights with which restored = noisy - sigma_map / 2."""
+    return str(write_tiny(tmp_path_factory.mktemp("weights") / "tiny.onnx", numbers=darkening_numbers()))
+
+
+def hush(*arguments, **options):
+    """Run the command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "hush", *arguments], capture_output=True, text=True, **options)
+
+
+# --- Front door
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from hush.cli import run\n"
+        f"for name in {COMMANDS!r}: assert run([name, '--help']) == 0\n"
+        "assert run(['--help']) == 0\n"
+        "heavy = {'numpy', 'torch', 'openvino', 'pyvips', 'PIL', 'onnx', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_and_version_take_no_time():
+    times = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert "denoise" in hush("--help").stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) < 0.5  # 0.2 on a quiet machine; a busy one takes more
+
+
+def test_version(capsys):
+    from importlib.metadata import version
+
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"hush {version('hush')}\n"
+
+
+def test_without_arguments_it_helps(capsys):
+    assert run([]) == 0
+    shown = capsys.readouterr().out
+    assert "denoise" in shown
+    assert "train" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_command(command, capsys):
+    assert run([command, "--help"]) == 0
+    assert f"hush {command}" in capsys.readouterr().out
+
+
+def test_the_shell_completes_commands_and_weights():
+    words = {"_HUSH_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "hush den"}
+    assert "denoise" in hush(env={**os.environ, **words}).stdout
+    words |= {"COMP_CWORD": "3", "COMP_WORDS": "hush denoise --weights g"}
+    assert "gaussian" in hush(env={**os.environ, **words}).stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("denoize photo.jpg", 2, "denoize"),
+        ("denoise", 2, "INPUT"),
+        ("denoise cat.png --stength 1", 2, "--strength"),
+        ("denoise cat.png --sigma abc", 2, "auto or a number from 0 to 255"),
+        ("denoise cat.png --sigma -3", 2, "-3"),
+        ("denoise cat.png --sigma nan", 2, "nan"),
+        ("denoise cat.png --strength 2", 2, "from 0 to 1"),
+        ("denoise cat.png --strength much", 2, "valid number"),
+        ("denoise cat.png --device gpu", 2, "cpu"),
+        ("denoise cat.png --precision best", 2, "exact"),
+        ("denoise cat.png --runtime openvina --weights tiny.onnx", 2, "did you mean 'openvino'"),
+        ("denoise nofile.png --weights identity", 1, "no such file"),
+        ("denoise empty --weights identity", 1, "no pictures found"),
+        ("denoise cat.png --weights classical:tw", 2, "tv"),
+        ("denoise cat.png --weights nofile.onnx", 1, "no such file"),
+        ("denoise cat.png --weights cat.png", 1, "ONNX"),
+        ("estimate nofile.png", 1, "no such file"),
+        ("list nois", 2, "did you mean 'noises'"),
+        ("train nosuch", 2, "no such recipe"),
+        ("train tiny.toml --set legnth.steps=3", 2, "did you mean 'length'"),
+        ("train tiny.toml --set length.steps=many", 2, "takes int"),
+        ("train tiny.toml --resume --set data.root=.", 1, "--resume"),
+        ("evaluate --weights identity", 2, "--data"),
+        ("evaluate --weights identity --data .", 2, "degradation"),
+        ("evaluate --weights identity --data . --degradation gausian", 2, "did you mean 'gaussian'"),
+        ("export cat.png -o cat.jpg", 2, ".onnx"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_to_do(line, code, said, folder, capsys):
+    (folder / "empty").mkdir()
+    (folder / "cat.png").write_bytes((HERE / "data" / "cat.png").read_bytes())
+    (folder / "tiny.toml").write_text(TINY_RECIPE)
+    write_tiny(folder / "tiny.onnx")
+    assert run(line.split()) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("hush: ")
+    assert captured.err.count("\n") == 1
+    assert said in captured.err
+
+
+def test_an_unforeseen_error_is_one_line_unless_debugging(folder, monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise RuntimeError("a wheel\ncame off")
+
+    monkeypatch.setattr("hush.imaging.files.find_pictures", fail)
+    assert run(["denoise", "x.png"]) == 1
+    assert capsys.readouterr().err == (
+        "hush: RuntimeError: a wheel came off. Run it with --debug to see where, and report it\n"
+    )
+    with pytest.raises(RuntimeError):
+        run(["denoise", "x.png", "--debug"])
+
+
+def test_debug_shows_the_traceback():
+    done = hush("denoise", "nofile.png", "--sigma", "abc", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_ctrl_c_ends_quietly(folder, monkeypatch, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hush.imaging.files.find_pictures", interrupt)
+    assert run(["denoise", "x.png"]) == 130
+    assert capsys.readouterr().err.strip() == ""
+
+
+def test_a_closed_pipe_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m hush list metrics | head -c 1", shell=True, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+
+
+# --- Pictures
+
+
+def test_denoise_writes_beside_the_input(folder, capsys, tiny):
+    assert run(["denoise", "cat.png", "--sigma", "51", "--weights", tiny]) == 0
+    assert "cat.png -> cat-hush.png" in capsys.readouterr().out
+    expected = np.clip(read("cat.png").pixels.astype(int) - 25.5, 0, 255)
+    assert np.abs(read("cat-hush.png").pixels - expected).max() <= 1
+
+
+def test_denoise_overwrites_only_when_told(folder, capsys):
+    line = ["denoise", "cat.png", "--weights", "identity"]
+    assert [run(line), run(line), run([*line, "--overwrite"])] == [0, 1, 0]
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_denoise_does_the_good_files_of_a_folder_and_lists_the_others(folder, capsys):
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "zero.png").touch()
+    assert run(["denoise", ".", "-o", "out", "--weights", "identity"]) == 1
+    captured = capsys.readouterr()
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["camera.png", "cat.png"]
+    assert captured.out.count("->") == 2
+    lines = captured.err.splitlines()
+    assert lines[0] == "hush: 2 of 4 pictures failed:"
+    assert ["text.jpg" in lines[1], "zero.png" in lines[2], len(lines)] == [True, True, 3]
+
+
+def test_denoise_tells_programs_in_json(folder, capsys, tiny):
+    assert run(["denoise", "cat.png", "nofile.png", "--json", "--weights", tiny, "--sigma", "5"]) == 1
+    good, bad = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (good["source"], good["target"], good["sigma"]) == ("cat.png", "cat-hush.png", 5)
+    assert bad["source"] == "nofile.png"
+    assert "no such file" in bad["error"]
+
+
+def test_denoise_goes_into_subfolders_only_when_told(folder, capsys):
+    (folder / "below").mkdir()
+    (folder / "cat.png").rename(folder / "below" / "cat.png")
+    assert run(["denoise", ".", "-o", "out", "--weights", "identity", "--recursive"]) == 0
+    assert capsys.readouterr().out.count("->") == 2
+
+
+def test_strength_zero_returns_the_input(folder, tiny):
+    assert run(["denoise", "cat.png", "-o", "same.png", "--strength", "0", "--weights", tiny]) == 0
+    assert np.array_equal(read("same.png").pixels, read("cat.png").pixels)
+
+
+def test_estimate_finds_the_noise(folder, capsys):
+    rng = np.random.default_rng(0)
+    clean = read(HERE / "data" / "coffee.png").pixels
+    noisy = np.clip(clean + rng.normal(0, 20, clean.shape), 0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save("noisy.png")
+    assert run(["estimate", "noisy.png", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["file"] == "noisy.png"
+    assert found["sigma"] == pytest.approx(20, abs=2)
+    assert run(["estimate", "noisy.png", "nofile.png"]) == 1
+    captured = capsys.readouterr()
+    assert "noisy.png" in captured.out
+    assert "nofile.png" in captured.err
+
+
+def test_doctor_says_what_would_run(tiny):
+    findings = examine(tiny)
+    assert "OpenVINO" in findings["denoising"]["runs on"]
+    assert findings["processor"]["cores"].isdigit()
+    assert findings["packages"]["numpy"] == np.__version__
+    assert extras()["train"] == "installed"
+
+
+def test_doctor_fails_where_nothing_would_run(monkeypatch, capsys):
+    findings = examine("nofile.onnx")
+    assert "no such file" in findings["denoising"]["problem"]
+    monkeypatch.setattr("hush.cli.machine.examine", lambda: findings)
+    assert run(["doctor", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == findings
+
+
+# --- Making denoisers
+
+
+def test_train_export_and_denoise(folder, capsys):
+    (folder / "tiny.toml").write_text(TINY_RECIPE)
+    assert run(["train", "tiny.toml", "--set", "data.root=."]) == 0
+    captured = capsys.readouterr().out
+    assert "step 2" in captured
+    assert "PSNR" in captured
+    assert "runs/tiny/best.onnx" in captured
+    assert run(["export", "runs/tiny/best.safetensors", "-o", "mine.onnx"]) == 0
+    assert run(["export", "runs/tiny/best.safetensors", "-o", "mine.onnx"]) == 2
+    for out, weights in (("a.png", "mine.onnx"), ("b.png", "runs/tiny/best.onnx")):
+        assert run(["denoise", "cat.png", "-o", out, "--sigma", "25", "--weights", weights]) == 0
+    assert np.array_equal(read("a.png").pixels, read("b.png").pixels)
+    assert run(["train", "tiny.toml", "--set", "data.root=."]) == 1  # never over another run
+    assert "--resume" in capsys.readouterr().err
+
+
+def report(step):
+    return Progress(step, step / 9, 1.0, 8.0, {"loss": 0.5, "l1": 0.5}, 1.0, 10.0, 0.1, 0.01, {"psnr": 30, "ssim": 0.9})
+
+
+def test_ctrl_c_closes_a_training_between_steps(tmp_path, capsys):
+    closed = []
+
+    def reports():
+        try:
+            yield report(1)
+            signal.raise_signal(signal.SIGINT)  # in the middle of step 2
+            yield report(2)
+            yield report(3)
+        finally:
+            closed.append(True)
+
+    (tmp_path / "checkpoint.safetensors").touch()
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        follow(reports(), "tiny", tmp_path)
+    captured = capsys.readouterr()
+    assert closed
+    assert "step 2" in captured.out
+    assert "step 3" not in captured.out
+    assert f"--out {tmp_path} --resume" in captured.err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_interrupts_at_once(tmp_path):
+    def reports():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        yield report(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(reports(), "tiny", tmp_path)
+
+
+def test_evaluate_prints_table_protocol_and_warnings(folder, capsys, tiny):
+    line = [
+        "evaluate",
+        "--weights",
+        "identity",
+        "--weights",
+        tiny,
+        "--data",
+        ".",
+        "--degradation",
+        "gaussian(sigma=25)",
+    ]
+    assert run([*line, "--json", "figures.json", "--csv", "rows.csv"]) == 0
+    captured = capsys.readouterr()
+    assert "20." in captured.out
+    assert "Minus identity" in captured.out
+    assert "11x11" in captured.out
+    assert "WARNING" in captured.err
+    assert "WORSE THAN THE INPUT" in captured.err
+    figures = json.loads(Path("figures.json").read_text())
+    assert {"protocol", "rows", "summary"} <= figures.keys()
+    assert figures["summary"][0]["psnr"] == pytest.approx(figures["summary"][0]["psnr_input"])
+    assert len(Path("rows.csv").read_text().splitlines()) == 1 + 2 * 2
+    assert run([*line, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"][0]["n"] == 2
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_list_names_every_part_and_what_it_does(section, capsys):
+    assert run(["list", section, "--json"]) == 0
+    parts = json.loads(capsys.readouterr().out)[section]
+    assert parts
+    assert all(part["name"] and part["summary"] for part in parts)
+
+
+def test_list_shows_options(capsys):
+    assert run(["list", "noises"]) == 0
+    assert "gaussian(sigma=25)" in capsys.readouterr().out

@@ -1,0 +1,62 @@
+"""The documentation says what is so: recipe keys, commands, links and examples."""
+
+import importlib.util
+import re
+import shlex
+import sys
+
+import pytest
+import typer
+
+from conftest import HERE
+from hush.cli import app, run
+
+ROOT = HERE.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands():
+    """Return the words of each `hush` command in a code block, with lines that go on joined."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^\$ (?:torchrun .* -m )?(hush .*)$", text, re.MULTILINE):
+            found.append(pytest.param(shlex.split(line, comments=True)[1:], id=f"{page.name}: {line[:60].rstrip()}"))
+    return found
+
+
+@pytest.mark.parametrize("words", commands())
+def test_commands_in_the_documentation_are_taken(words):
+    command = typer.main.get_command(app)
+    if words[0].startswith("--"):
+        assert any(words[0] in parameter.opts for parameter in command.params)
+        return
+    context = command.commands[words[0]].make_context(words[0], words[1:])  # fails on an option that there is not
+    assert context.params
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_table_of_recipe_keys_is_up_to_date():
+    place = ROOT / "docs" / "recipe_keys.py"
+    spec = importlib.util.spec_from_file_location("recipe_keys", place)
+    recipe_keys = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe_keys)
+    page = recipe_keys.PAGE.read_text(encoding="utf-8")
+    assert recipe_keys.inserted(page) == page, "run: python docs/recipe_keys.py"
+
+
+def test_the_example_parts_train_and_are_judged(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+    quick = ["length.steps=2", "validate_every=2", "data.patch=16", "data.batch=2", "data.validation_pictures=1"]
+    settings = [word for key in ["data.root=tests/data", *quick] for word in ("--set", key)]
+    assert run(["train", "examples/my_parts.toml", *settings, "--out", str(tmp_path / "run")]) == 0
+    line = ["evaluate", "--weights", str(tmp_path / "run" / "best.onnx"), "--data", "tests/data", "--limit", "1"]
+    line += ["--degradation", "examples.my_parts:stripes(sigma=20)"]
+    assert run([*line, "--metrics", "psnr,examples.my_parts:largest_error"]) == 0
+    assert "largest difference on the 8-bit scale" in capsys.readouterr().out
