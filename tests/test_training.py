@@ -74,7 +74,7 @@ def test_a_run_directory_holds_everything(pictures, tmp_path):
     assert {"psnr", "ssim", "psnr_input"} <= last["validation"].keys()
     card = load_state(tmp_path / "run" / "best.safetensors")["card"]
     assert card["training"]["steps"] == 12
-    assert card["data"] == "6 pictures of folder " + pictures.name
+    assert card["data"] == "6 pictures: " + pictures.name
     assert str(pictures.parent) not in json.dumps(card)
 
 

@@ -25,6 +25,8 @@ class DataConfig:
     """The data set, such as ``folder``, ``pairs(noisy="NOISY", clean="CLEAN")`` or ``stl10``."""
     root: str = ""
     """Folder of the data set."""
+    about: str = ""
+    """What the pictures are and whose, in words, for the card of the weights."""
     validation: str | int = ""
     """A file that lists the held-out pictures (one relative path a line), or a number that holds out every n-th;
     empty: the data set's own test split, or else every 20th picture."""

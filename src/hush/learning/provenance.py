@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
-from hush.learning.config import to_dict
+from hush.learning.config import Recipe, to_dict
+from hush.learning.networks import NetworkLimits
 from hush.restoring.weights import Card
 
-if TYPE_CHECKING:
-    from hush.learning.training import Training
 
+def describe(
+    recipe: Recipe,
+    limits: NetworkLimits,
+    *,
+    pictures: int,
+    training: Mapping[str, Any],
+    figures: Sequence[Mapping[str, Any]],
+    device: torch.device,
+) -> Card:
+    """Return the card of weights that a recipe gave.
 
-def describe(training: Training, figures: dict[str, float]) -> Card:
-    """Return the card of a training's weights as they are now."""
-    recipe, limits = training.recipe, training.restorer.network.limits
+    Args:
+        recipe: as it was followed.
+        limits: of the network.
+        pictures: how many there were to learn from.
+        training: how far it came: steps, megapixels, hours.
+        figures: what was measured.
+        device: what it was computed on.
+    """
     content = to_dict(recipe)
-    content["data"]["root"] = Path(recipe.data.root).name  # where the folder lay is nobody's business
-    content["data"]["validation"] = Path(str(recipe.data.validation)).name
+    for key in ("root", "validation"):  # where the folders lay is nobody's business
+        content["data"][key] = Path(str(content["data"][key])).name
+    made_with = {
+        "hardware": _hardware(device),
+        "hush": version("hush"),
+        "torch": torch.__version__,
+        "commit": _commit(),
+    }
     return Card(
         name=recipe.name,
         network=recipe.network,
@@ -31,19 +52,10 @@ def describe(training: Training, figures: dict[str, float]) -> Card:
         overlap=limits.overlap,
         summary=recipe.summary,
         licence=recipe.licence,
-        data=f"{len(training.data.train)} pictures of {content['data']['set']} {content['data']['root']}",
+        data=f"{pictures} pictures: {recipe.data.about or content['data']['root']}",
         recipe=content,
-        training={
-            "steps": training.step,
-            "megapixels": round(training.pixels / 1e6, 1),
-            "hours": round(training.elapsed / 3600, 2),
-            "hardware": _hardware(training.processes.device),
-            "processes": training.processes.count,
-            "hush": version("hush"),
-            "torch": torch.__version__,
-            "commit": _commit(),
-        },
-        figures=[{"data": "validation", "n": len(training.data.test), **figures}] if figures else [],
+        training={**training, **made_with},
+        figures=[dict(figure) for figure in figures],
     )
 
 

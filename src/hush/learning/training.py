@@ -23,6 +23,7 @@ from hush.learning.provenance import describe
 from hush.learning.runs import Run
 from hush.learning.validation import Validation
 from hush.names import find
+from hush.restoring.weights import Card
 
 REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
 SAVE_SECONDS = 120.0  # a kill costs at most so much work
@@ -133,9 +134,9 @@ class Training:
 
     def finish(self, run: Run) -> None:
         """Save the last weights and write both as files that run without torch."""
-        run.save_weights("last", self.restorer.averaged, describe(self, {}))
+        run.save_weights("last", self.restorer.averaged, self._card({}))
         if not (run.folder / "best.safetensors").exists():
-            run.save_weights("best", self.restorer.averaged, describe(self, {}))
+            run.save_weights("best", self.restorer.averaged, self._card({}))
         run.draw_curves()
         for name in ("best", "last"):
             run.export(name)
@@ -194,8 +195,23 @@ class Training:
         run.save_samples(self.step, samples)
         if figures["psnr"] > self.best:
             self.best = figures["psnr"]
-            run.save_weights("best", self.restorer.averaged, describe(self, figures))
+            run.save_weights("best", self.restorer.averaged, self._card(figures))
         return figures
+
+    def _card(self, figures: dict[str, float]) -> Card:
+        return describe(
+            self.recipe,
+            self.restorer.network.limits,
+            pictures=len(self.data.train),
+            training={
+                "steps": self.step,
+                "megapixels": round(self.pixels / 1e6, 1),
+                "hours": round(self.elapsed / 3600, 2),
+                "processes": self.processes.count,
+            },
+            figures=[{"data": "validation", "n": len(self.data.test), **figures}] if figures else [],
+            device=self.processes.device,
+        )
 
     def _keep(self, run: Run | None, progress: Progress) -> None:
         self.elapsed = progress.elapsed
