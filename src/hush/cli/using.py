@@ -166,7 +166,9 @@ def estimate(
 ) -> None:
     """Say how noisy pictures are.
 
-    Prints the deviation of the noise on the 8-bit scale, whatever the depth.
+    Prints the deviation of the white noise on the 8-bit scale, whatever the
+    depth; how alike the noise of neighbours is (0 white, 0.5 to 0.8 from a
+    camera's JPEG); and the level with the correlated part.
 
     \b
     hush estimate photo.jpg
@@ -185,13 +187,18 @@ def estimate(
         say_json(rows, indent=1)
     elif rows:
         show_table(
-            ["picture", "sigma", "per channel"],
-            [[str(r["file"]), number(r["sigma"], 2), "  ".join(number(s, 2) for s in r["sigmas"])] for r in rows],
+            ["picture", "sigma", "per channel", "correlation", "total"],
+            [[str(r["file"]), *_estimate_row(r)] for r in rows],
         )
     for failure in failures:
         complain(failure)
     if failures:
         raise typer.Exit(1)
+
+
+def _estimate_row(entry: dict[str, Any]) -> list[str]:
+    channels = "  ".join(number(sigma, 2) for sigma in entry["sigmas"])
+    return [number(entry["sigma"], 2), channels, number(entry["correlation"], 2), number(entry["total"], 2)]
 
 
 def _estimate(path: Path) -> dict[str, Any]:

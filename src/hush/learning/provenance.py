@@ -38,12 +38,7 @@ def describe(
     content = to_dict(recipe)
     for key in ("root", "validation"):  # where the folders lay is nobody's business
         content["data"][key] = Path(str(content["data"][key])).name
-    made_with = {
-        "hardware": _hardware(device),
-        "hush": version("hush"),
-        "torch": torch.__version__,
-        "commit": _commit(),
-    }
+    versions = {"hush": version("hush"), "torch": torch.__version__, "commit": _commit()}
     return Card(
         name=recipe.name,
         network=recipe.network,
@@ -54,7 +49,7 @@ def describe(
         licence=recipe.licence,
         data=f"{pictures} pictures: {recipe.data.about or content['data']['root']}",
         recipe=content,
-        training={**training, **made_with},
+        training={**training, "hardware": _hardware(device), **versions},
         figures=[dict(figure) for figure in figures],
     )
 

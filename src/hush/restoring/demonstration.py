@@ -26,6 +26,7 @@ Image = NDArray[np.float64]
 Noise = Callable[[Image, np.random.Generator], Image]
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "demo"
+MIXED = 0.1  # of a neighbour's noise in a pixel, down and across: a correlation of 0.11
 
 
 def gaussian(clean: Image, rng: np.random.Generator, *, sigma: float) -> Image:
@@ -37,8 +38,8 @@ def sensor(clean: Image, rng: np.random.Generator, *, electrons: float, read_noi
     """Take an image (H, W, 3), sRGB in [0, 1], as a camera would in low light.
 
     Light becomes electrons, counted with Poisson noise and read out with Gaussian noise (Foi, Trimeche, Katkovnik,
-    Egiazarian 2008), in linear light. The picture is half the size of its Bayer sensor: a pixel has one red, two
-    green and one blue site, of which the neighbours, as in bilinear demosaicing, get a quarter.
+    Egiazarian 2008), in linear light. A pixel has one red, two green and one blue site, as if the picture were half
+    the size of its Bayer sensor, and demosaicing mixes a tenth of each neighbour in.
 
     Args:
         clean: the scene.
@@ -51,7 +52,7 @@ def sensor(clean: Image, rng: np.random.Generator, *, electrons: float, read_noi
     counted = rng.poisson(light * electrons * sites) + rng.normal(0, read_noise * np.sqrt(sites), clean.shape)
     noise = counted / (electrons * sites) - light
     for axis in (0, 1):
-        noise = 0.75 * noise + 0.25 * np.roll(noise, 1, axis)
+        noise = (1 - MIXED) * noise + MIXED * np.roll(noise, 1, axis)
     return _to_srgb(np.clip(light + noise, 0, 1))
 
 
@@ -84,20 +85,20 @@ SCENES = (
     ),
     Scene(
         "brushes",
-        "camera, 40 electrons at white",
-        partial(sensor, electrons=40),
+        "camera, 80 electrons at white",
+        partial(sensor, electrons=80),
         "Picture 1A by Trevor “Freespace”, CC BY 4.0; reduced in size",
     ),
     Scene(
         "mountains",
-        "camera, 60 electrons at white",
-        partial(sensor, electrons=60),
+        "camera, 100 electrons at white",
+        partial(sensor, electrons=100),
         "Picos de Europa by Aitzol Berasategi, CC BY 4.0; reduced in size",
     ),
     Scene(
         "rocket",
-        "camera, 100 electrons at white",
-        partial(sensor, electrons=100),
+        "camera, 150 electrons at white",
+        partial(sensor, electrons=150),
         "Falcon 9 with DSCOVR by SpaceX, CC0",
     ),
 )
