@@ -213,7 +213,7 @@ def test_odd_ranges_are_drawn(values: list[float], log: bool) -> None:
 
 def test_names_of_points_do_not_lie_on_each_other() -> None:
     plot = svg(scatter_plot({"first": (1, 1), "second": (1, 1), "third": (1.001, 1), "far": (9, 9)}))
-    heights = [float(t.get("y", "")) for t in plot.iter("text") if t.get("class") == "value"][:3]
+    heights = [float(t.get("y", "")) for t in plot.iter("text") if "name" in t.get("class", "")][:3]
     assert min(abs(a - b) for i, a in enumerate(heights) for b in heights[:i]) >= 12
 
 

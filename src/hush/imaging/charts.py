@@ -81,8 +81,9 @@ def scatter_plot(
         placed.append(box)
         anchor = "end" if box.left < h else "start"
         dots.append(
-            f'<circle class="s{i % COLOURS}" cx="{h:.2f}%" cy="{v:.1f}" r="5.5"/><text class="value" x="{h:.2f}%" '
-            f'y="{box.y:.1f}" dx="{-9 if anchor == "end" else 9}" text-anchor="{anchor}">{escape(name)}</text>'
+            f'<circle class="s{i % COLOURS}" cx="{h:.2f}%" cy="{v:.1f}" r="5.5"/>'
+            f'<text class="name s{i % COLOURS}" x="{h:.2f}%" y="{box.y:.1f}" '
+            f'dx="{-9 if anchor == "end" else 9}" text-anchor="{anchor}">{escape(name)}</text>'
         )
     return _frame(axes, x, y, "".join(dots))
 

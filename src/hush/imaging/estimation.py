@@ -2,10 +2,10 @@
 
 The picture is cut into 8x8 patches and each is taken apart by the discrete cosine transform. The low frequencies say
 how much texture a patch has, the high frequencies of the patches with the least texture say how strong the noise is
-(Ponomarenko, Lukin, Zriakhov, Kaarna, Astola, An automatic approach to lossy compression of AVIRIS images, IGARSS 2007).
-White noise is independent from one frequency to the next, so choosing patches by low frequencies does not bias what the
-high ones say. As many patches are used as look like noise alone, and what clipping at black and white took away from the
-noise is given back.
+(Ponomarenko, Lukin, Zriakhov, Kaarna, Astola, An automatic approach to lossy compression of AVIRIS images, 2007).
+White noise is independent from one frequency to the next, so choosing patches by their low frequencies does not bias
+what the high ones say. As many patches are used as look like noise alone, and what clipping at black and white took
+away from the noise is given back.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from hush.errors import PictureError
 Floats = NDArray[Any]
 
 PATCH = 8  # pixels along a side
-MOST_PATCHES = 15_000  # so that the time does not grow with the picture
+MOST_PATCHES = 12_000  # so that the time does not grow with the picture
+MOST_JUDGED = 4_000  # patches; more do not make the medians any better
 FEWEST = 64  # patches to judge by, where the picture has them
 LEAST_TEXTURE = 0.005  # share of the patches that is always used
 ROUNDS = 3  # the level and the choice of patches depend on each other; more rounds change nothing
 NEAR = 0.4  # sigmas between a patch's mean and clipping; nearer than that too little is left of the noise
+FIRST_NEAR = 0.02  # share of the picture's range that is not used at first, where it is clipped
 PILE = 0.001  # share of pixels on the lowest or highest value from which on the picture counts as clipped there
-WHITE = 0.2  # lag-1 correlation; camera noise was found to lie above 0.3, white noise of sigma 5 and more below 0.15
+DRAWN = 0.6  # share of pixels equal to their neighbour; noise that 8 bits can show at all leaves less than 0.5
+WHITE = 0.25  # lag-1 correlation; cameras' JPEGs were found to lie above 0.3, white noise of sigma 5 mostly below 0.15
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class NoiseEstimate:
 
     @property
     def white(self) -> bool:
-        """Whether the noise is independent from pixel to pixel, as far as can be told (sigma 3 and more)."""
-        return self.correlation < WHITE
+        """Whether the noise is independent from pixel to pixel; textures deceive below sigma 3."""
+        return abs(self.correlation) < WHITE
 
 
 def estimate_noise(image: Floats) -> NoiseEstimate:
@@ -53,38 +56,40 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
 
     ``image`` is (H, W) or (H, W, C) without alpha, floats with full scale 1, or integers. The noise may have been
     clipped at black and white: the level is that before clipping. Deterministic; takes about the same time for every
-    size. A picture with a side under 3 pixels has no high frequencies to judge by and is given sigma 0.
+    size. Drawings, and pictures with a side under 3 pixels, which have no high frequencies, are given sigma 0.
 
     Raises PictureError if the array is no picture or holds NaN or infinity.
     """
-    image = _checked(image)
+    if image.ndim not in (2, 3) or image.size == 0 or image.dtype.kind not in "buif":
+        raise PictureError(f"an array {image.shape} of {image.dtype} is no picture; give (H, W) or (H, W, C)")
+    image = image.reshape(*image.shape[:2], -1)
     size = min(PATCH, *image.shape[:2])
+    nothing = NoiseEstimate(0.0, (0.0,) * image.shape[2], 0.0, 0.0)
     if size < 3:
-        return NoiseEstimate(0.0, (0.0,) * image.shape[2], 0.0, 0.0)
+        return nothing
     patches = _patches(image, size)  # (N, C, size**2)
     if not np.isfinite(patches).all():
         raise PictureError("the picture holds NaN or infinity; replace them before the noise is estimated")
+    low, high, flat = _limits(patches)
+    patches = patches[~flat] if flat.any() else patches
+    if len(patches) == 0:
+        return nothing
     means = patches.mean(-1)  # (N, C)
     energies = np.square((patches - means[..., None]) @ _cosines(size).T)  # (N, C, size**2)
-    sigmas, usable = _levels(energies, *_distances(patches, means), size)
+    sigmas, usable, chosen = _levels(energies, means - low, high - means, FIRST_NEAR * float(np.ptp(means)), size)
+    if _repeats(patches[chosen], size) > DRAWN:
+        return nothing
     sigma = math.sqrt(float(np.mean(np.square(sigmas))))
     correlation, total = _spectrum(energies[usable], size, sigma)
     return NoiseEstimate(255 * sigma, tuple(255 * float(s) for s in sigmas), correlation, 255 * total)
 
 
-def _checked(image: Floats) -> Floats:
-    if image.ndim not in (2, 3) or image.size == 0 or image.dtype.kind not in "buif":
-        raise PictureError(f"an array {image.shape} of {image.dtype} is no picture; give (H, W) or (H, W, C)")
-    if image.dtype.kind in "ui":
-        image = image / np.float32(np.iinfo(image.dtype).max)
-    return image.astype(np.float32, copy=False).reshape(*image.shape[:2], -1)
-
-
 def _patches(image: Floats, size: int) -> Floats:
-    """Copy patches (N, C, size * size) from a regular grid, at most about MOST_PATCHES."""
+    """Copy patches (N, C, size * size) from a regular grid, at most about MOST_PATCHES, as floats with full scale 1."""
     windows = sliding_window_view(image, (size, size), axis=(0, 1))  # (rows, columns, C, size, size)
     step = math.isqrt(windows.shape[0] * windows.shape[1] // MOST_PATCHES) or 1
-    return windows[::step, ::step].reshape(-1, image.shape[2], size * size)
+    patches = windows[::step, ::step].reshape(-1, image.shape[2], size * size).astype(np.float32, copy=False)
+    return patches / np.float32(np.iinfo(image.dtype).max) if image.dtype.kind in "ui" else patches
 
 
 @cache
@@ -101,38 +106,62 @@ def _order(size: int) -> NDArray[np.int_]:
     return np.add.outer(np.arange(size), np.arange(size)).ravel()
 
 
-def _distances(patches: Floats, means: Floats) -> tuple[Floats, Floats]:
-    """Return how far each patch's mean (N, C) lies from where the picture is clipped below and above, or infinity."""
-    low, high = patches.min((0, 2)), patches.max((0, 2))
-    clipped_low = (patches == low[:, None]).mean((0, 2)) > PILE
-    clipped_high = (patches == high[:, None]).mean((0, 2)) > PILE
-    return np.where(clipped_low, means - low, np.inf), np.where(clipped_high, high - means, np.inf)
+def _limits(patches: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return where the picture is clipped below and above (C,), infinity where it is not, and which patches are flat.
+
+    Flat patches (N,) are of one value, or of the picture's darkest and brightest alone. No noise is like that: they are
+    frames, black bars, print, skies burnt out in the camera, and the other patches tell more about the noise.
+    """
+    lowest, highest = patches.min(-1), patches.max(-1)  # (N, C)
+    low, high = lowest.min(0), highest.max(0)  # (C,)
+    dark, bright = patches == low[:, None], patches == high[:, None]
+    flat = (lowest == highest).all(1) | (dark | bright).all((1, 2))
+    pile = PILE + 4 / len(patches)  # a single pixel lies in up to 64 patches
+    low = np.where(dark.mean((0, 2)) > pile, low, -np.inf)
+    return low, np.where(bright.mean((0, 2)) > pile, high, np.inf), flat
 
 
-def _levels(energies: Floats, below: Floats, above: Floats, size: int) -> tuple[Floats, NDArray[np.int_]]:
-    """Return sigma of each channel on the image's own scale, and which patches are not spoilt by clipping."""
+def _repeats(patches: Floats, size: int) -> float:
+    """Return how often a pixel is exactly equal to its neighbour."""
+    patches = patches.reshape(-1, size, size)
+    return float((patches[:, :, 1:] == patches[:, :, :-1]).mean())
+
+
+def _levels(
+    energies: Floats, below: Floats, above: Floats, near: float, size: int
+) -> tuple[Floats, NDArray[np.int_], NDArray[np.int_]]:
+    """Return sigma of each channel on the image's own scale, the patches not spoilt by clipping, and those judged by.
+
+    ``below`` and ``above`` are the distances (N, C) of the patches' means from where the picture is clipped;
+    nearer than ``near`` no patch is used as long as sigma is not known.
+    """
     order = _order(size)
     low, high = (order > 0) & (order < size), order > size
-    texture, noise = energies[..., low].sum(-1), energies[..., high]
+    texture = energies @ low.astype(np.float32)  # (N, C)
     nearest = np.minimum(below, above).min(1)  # (N,)
     sigmas = np.zeros(energies.shape[1])
     for round_ in range(ROUNDS + 1):
-        limit = NEAR * sigmas.max() if round_ else 0.02
-        usable = np.flatnonzero(nearest > limit)
+        usable = np.flatnonzero(nearest > (NEAR * sigmas.max() if round_ else near))
         if len(usable) < FEWEST:
-            usable = np.sort(np.argsort(-nearest, kind="stable")[:FEWEST])
+            usable = _smallest(-nearest, FEWEST)
         kept = _variance_kept(below[usable], sigmas) * _variance_kept(above[usable], sigmas)  # (n, C)
         strength = (texture[usable] / kept).mean(1)
         expected = low.sum() * np.mean(np.square(sigmas)) * (1 + math.sqrt(2 / (low.sum() * len(sigmas))))
         count = max(FEWEST, int(LEAST_TEXTURE * len(usable)), int((strength <= expected).sum()))
-        chosen = np.sort(np.argsort(strength, kind="stable")[:count])
-        chosen = chosen[:: max(1, len(chosen) // 4000)]
-        sigmas = np.sqrt(_typical(noise[usable[chosen]] / kept[chosen][..., None]))
-    return sigmas, usable
+        chosen = _smallest(strength, count)
+        chosen = chosen[:: max(1, len(chosen) // MOST_JUDGED)]
+        sigmas = np.sqrt(_typical(energies[usable[chosen]][..., high] / kept[chosen][..., None]))
+    return sigmas, usable, usable[chosen]
+
+
+def _smallest(values: Floats, count: int) -> NDArray[np.int_]:
+    """Return where the smallest values stand, in the order of the picture."""
+    count = min(count, len(values))
+    return np.sort(np.argpartition(values, count - 1)[:count])
 
 
 def _typical(energies: Floats) -> Floats:
-    """Return the typical energy (C,) of energies (N, C, K): medians, so that neither a few edges nor a pattern count."""
+    """Return the typical energy (C,) of energies (N, C, K): medians, so that no edge and no pattern counts."""
     median_of_chi_squared = 0.45494
     return np.median(np.median(energies, axis=0), axis=-1).astype(np.float64) / median_of_chi_squared
 
@@ -161,9 +190,9 @@ def _spectrum(energies: Floats, size: int, sigma: float) -> tuple[float, float]:
     if size < PATCH:
         return 0.0, sigma
     order = _order(size)
-    texture = energies[..., (order > 0) & (order <= 3)].sum((1, 2))
+    texture = (energies @ ((order > 0) & (order <= 3)).astype(np.float32)).sum(1)
     count = max(FEWEST, len(energies) // 100)
-    power = energies[np.argsort(texture, kind="stable")[:count]].mean((0, 1), dtype=np.float64)  # (size**2,)
+    power = energies[_smallest(texture, count)].mean((0, 1), dtype=np.float64)  # (size**2,)
     fitted = (order > 3) & (order <= 9) & (power > 0)
     if power[order > 3].max() < (0.05 / 255) ** 2 or fitted.sum() < 3:
         return 0.0, sigma
@@ -174,4 +203,4 @@ def _spectrum(energies: Floats, size: int, sigma: float) -> tuple[float, float]:
     shift = np.cos(np.pi * np.arange(size) / size)  # what a step to the next pixel leaves of each frequency
     plane = power.reshape(size, size)
     correlation = float((plane * np.add.outer(shift, shift)).sum() / (2 * plane.sum())) - 1 / size  # 1/size: if white
-    return correlation, sigma if correlation < WHITE else max(sigma, math.sqrt(plane.mean()))
+    return correlation, sigma if abs(correlation) < WHITE else max(sigma, math.sqrt(plane.mean()))
