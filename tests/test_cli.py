@@ -314,13 +314,19 @@ def test_ctrl_c_closes_a_training_between_steps(tmp_path, capsys):
 
 
 def test_a_second_ctrl_c_interrupts_at_once(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    handlers = []
+
     def reports():
+        handlers.append(signal.getsignal(signal.SIGINT))
         signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+        handlers.append(signal.getsignal(signal.SIGINT))
         yield report(1)
 
     with pytest.raises(KeyboardInterrupt):
         follow(reports(), "tiny", tmp_path)
+    assert handlers[0] is not before
+    assert handlers[1] is before  # Python's own again, which interrupts
 
 
 def test_evaluate_prints_table_protocol_and_warnings(folder, capsys, tiny):
