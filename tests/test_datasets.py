@@ -48,7 +48,7 @@ def test_missing_and_empty_folders_are_named(tmp_path):
 def test_unknown_data_sets_and_options_are_named(tmp_path):
     with pytest.raises(UsageError, match="did you mean 'cifar10'"):
         open_dataset("cifar_10", tmp_path)
-    with pytest.raises(UsageError, match="no option 'sise'; did you mean 'size'"):
+    with pytest.raises(UsageError, match=r"no option 'sise' \(did you mean 'size'\?\)"):
         open_dataset("sidd(sise=512)", tmp_path)
     with pytest.raises(UsageError, match="size = 'big'; it takes a whole number"):
         open_dataset("sidd(size=big)", tmp_path)

@@ -357,7 +357,7 @@ def test_bad_files_are_refused_in_one_line_and_in_silence(tmp_path: Path, capfd:
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "photo1.png").touch()
-    with pytest.raises(PictureError, match=r"no such file; did you mean 'photo1.png'"):
+    with pytest.raises(PictureError, match=r"no such file \(did you mean 'photo1.png'\?\)"):
         read(tmp_path / "photo.png")
     with pytest.raises(PictureError, match="a folder"):
         read(tmp_path)

@@ -192,6 +192,15 @@ def test_mistakes_are_refused_before_anything_is_written(pictures, tmp_path):
         next(iter(train(tiny(pictures, "length.steps=2"), tmp_path / "run")))
 
 
+def test_a_run_that_is_left_can_be_resumed(pictures, tmp_path):
+    reports = train(tiny(pictures, "length.steps=100000"), tmp_path / "run")
+    left = next(reports).step
+    reports.close()
+    reports = train(tiny(pictures, "length.steps=100000"), tmp_path / "run", resume=True)
+    assert next(reports).step > left
+    reports.close()
+
+
 def test_data_is_not_the_limit(pictures, tmp_path):
     reports = list(train(tiny(pictures, "length.steps=60", "validate_every=60"), tmp_path / "run"))
     assert reports[-1].waiting < 0.5  # even for a network this small; the benchmark measures a real one

@@ -33,6 +33,12 @@ class WeightsError(HushError):
     """Weights that are unknown, damaged or made for another network."""
 
 
+class UnknownWeights(WeightsError):
+    """A name or path under which there are no weights."""
+
+    exit_code = 2
+
+
 class TrainingError(HushError):
     """A training that cannot go on, such as one whose loss is not finite."""
 

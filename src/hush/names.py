@@ -45,11 +45,11 @@ def _written(value: Any) -> str:
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the closest allowed name, or an empty string."""
+    """Return `` (did you mean 'x'?)`` for the closest allowed name, or an empty string."""
     import difflib  # here, since a right name is the rule and start-up counts
 
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def load(reference: str) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from hush.cli.console import bar, complain, duration, say
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hush.learning.training import Progress
 
 
-def follow(reports: Iterator[Progress], name: str, folder: Path) -> None:
+def follow(reports: Generator[Progress, None, None], name: str, folder: Path) -> None:
     """Show a training until it ends; of several processes only the first shows it.
 
     The first Ctrl-C ends it after a report, so that no step is cut in two, and raises KeyboardInterrupt.
@@ -78,9 +78,9 @@ def _asked_to_stop() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _until(asked: Event, reports: Iterator[Progress]) -> Iterator[Progress]:
+def _until(asked: Event, reports: Generator[Progress, None, None]) -> Iterator[Progress]:
     """Pass reports on; once asked to stop, close the training and interrupt."""
-    with closing(cast("Generator[Progress]", reports)):
+    with closing(reports):
         for report in reports:
             yield report
             if asked.is_set():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Progress:
 
 def train(
     recipe: Recipe, out: str | Path, *, resume: bool = False, start: str | Path | None = None, device: str = "auto"
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Train by a recipe into a run directory, yielding `Progress`.
 
     Args:
@@ -79,9 +79,14 @@ def train(
         if run:
             run.trim_log(training.step)
     processes.wrap(method)
-    for progress in training.go(run):
-        yield progress if not unfitting else Progress(**{**vars(progress), "unfitting": unfitting})
-        unfitting = []
+    try:
+        for progress in training.go(run):
+            yield progress if not unfitting else Progress(**{**vars(progress), "unfitting": unfitting})
+            unfitting = []
+    except GeneratorExit:  # the caller has had enough, and may want to go on another day
+        if run:
+            training.save(run.checkpoint)
+        raise
     if run:
         training.finish(run)
     processes.wait()
@@ -121,6 +126,7 @@ class Training:
                 if judged or meter.due():
                     speeds = meter.read(loader.waited)
                     figures = self._judge(run) if judged and run else None
+                    share = self._share(meter)
                     progress = Progress(
                         self.step, share, meter.elapsed(), meter.remaining(share), losses, self.pixels / 1e6, *speeds,
                         validation=figures,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hush.errors import WeightsError
+from hush.errors import UnknownWeights, WeightsError
 from hush.names import nearest
 
 BUNDLED = Path(__file__).parent.parent / "weights"
@@ -141,10 +141,10 @@ def open_weights(name_or_path: str | Path) -> Weights:
     if path.is_file():
         return Weights(path.stem, path, read_card(path))
     if path.is_dir():
-        raise WeightsError(f"{text}: a folder; give the weights' file, such as {path / 'best.onnx'}")
+        raise UnknownWeights(f"{text}: a folder; give the weights' file, such as {path / 'best.onnx'}")
     if path.suffix or len(path.parts) > 1:
-        raise WeightsError(f"{text}: no such file. Weights with a name: {', '.join(WEIGHTS)}")
-    raise WeightsError(
+        raise UnknownWeights(f"{text}: no such file. Weights with a name: {', '.join(WEIGHTS)}")
+    raise UnknownWeights(
         f"{text!r} are no weights{nearest(text, WEIGHTS)}. Known: {', '.join(WEIGHTS)}, or an .onnx file of hush"
     )
 
