@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from conftest import shared_data
 from hush.errors import PictureError
+from hush.imaging import files
 from hush.imaging.files import Metadata, Picture, find_pictures, is_picture, output_path, read, write
 from hush.imaging.formats import FORMATS, png, tiff
 from hush.imaging.formats.jpeg import JpegCoding
@@ -318,7 +319,7 @@ def broken_files(folder: Path) -> dict[str, tuple[bytes, str]]:
         "stack.tif": (_tif(np.zeros((5, 4, 4), np.uint16), imagej=True), "several pages"),
         "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC is not read"),
         "photo.nef": (_tif(np.zeros((4, 4), np.uint8)), "camera raw"),
-        **{f"moving{suffix(name)}": (content, "single") for name, content in moving.items()},
+        **{f"moving{suffix(name)}": (content, "is taken") for name, content in moving.items()},
         **{f"half{suffix(name)}": (content, f"half{suffix(name)}") for name, content in half.items()},
     }
 
@@ -417,12 +418,11 @@ def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:
 def test_a_refusing_disk_leaves_nothing_behind(
     number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[: len(data) // 2])
+    def half(file: BinaryIO, *rest: object) -> None:
+        file.write(b"half of a picture")
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(files, "_encode", half)
     with pytest.raises(PictureError, match=words):
         write(tmp_path / "x.png", Picture(smooth()))
     assert list(tmp_path.iterdir()) == []
@@ -462,17 +462,16 @@ def test_a_full_disk_costs_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 
 KILLED = """
 import sys, time
-from pathlib import Path
 import numpy as np
+from hush.imaging import files
 from hush.imaging.files import Picture, write
 
-def stall(self, data):
-    with self.open("wb") as file:
-        file.write(data[: len(data) // 2])
-        file.flush()
-        time.sleep(60)
+def stall(file, *rest):
+    file.write(b"half of a picture")
+    file.flush()
+    time.sleep(60)
 
-Path.write_bytes = stall
+files._encode = stall
 write(sys.argv[1], Picture(np.zeros((64, 64, 3), np.uint8)), overwrite=True)
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hush.errors import PictureError
-from hush.imaging.formats import jpeg, pillow, plain, png, tiff
+from hush.imaging.formats import apng, gif, jpeg, pillow, plain, png, tiff, webp
 from hush.imaging.formats.picture import INTACT, Format
 from hush.imaging.formats.tags import is_tiff
 
@@ -17,7 +17,17 @@ INKS = (*ALPHA, "CMYK")
 HEAD = 64  # bytes by which a format is recognised
 
 FORMATS: dict[str, Format] = {
-    "png": Format("PNG", (".png",), png.is_png, png.read, png.write, {"bool": GRAY, "uint8": ALPHA, "uint16": ALPHA}),
+    "png": Format(
+        "PNG",
+        (".png", ".apng"),
+        png.is_png,
+        png.read,
+        png.write,
+        {"bool": GRAY, "uint8": ALPHA, "uint16": ALPHA},
+        apng.read_pages,
+        apng.write_pages,
+        frames=True,
+    ),
     "jpeg": Format(
         "JPEG",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -33,10 +43,26 @@ FORMATS: dict[str, Format] = {
         tiff.read,
         tiff.write,
         {"bool": GRAY, "uint8": INKS, "uint16": INKS, "float16": ALPHA, "float32": ALPHA, "float64": ALPHA},
+        tiff.read_pages,
+        tiff.write_pages,
     ),
-    "webp": Format("WebP", (".webp",), pillow.is_webp, pillow.read_webp, pillow.write_webp, {"uint8": RGB}),
-    "avif": Format("AVIF", (".avif",), pillow.is_avif, pillow.read_avif, pillow.write_avif, {"uint8": COLOUR_ALPHA}),
-    "gif": Format("GIF", (".gif",), pillow.is_gif, pillow.read_gif, pillow.write_gif, {"uint8": RGB}),
+    "webp": Format(
+        "WebP", (".webp",), webp.is_webp, webp.read, webp.write, {"uint8": RGB}, webp.read_pages, webp.write_pages, True
+    ),
+    "avif": Format(
+        "AVIF",
+        (".avif", ".avifs"),
+        pillow.is_avif,
+        pillow.read_avif,
+        pillow.write_avif,
+        {"uint8": COLOUR_ALPHA},
+        pillow.read_avif_pages,
+        pillow.write_avif_pages,
+        frames=True,
+    ),
+    "gif": Format(
+        "GIF", (".gif",), gif.is_gif, gif.read, gif.write, {"uint8": RGB}, gif.read_pages, gif.write_pages, True
+    ),
     "bmp": Format(
         "BMP",
         (".bmp", ".dib"),
@@ -52,6 +78,8 @@ FORMATS: dict[str, Format] = {
         plain.read_netpbm,
         plain.write_netpbm,
         {"bool": GRAY, "uint8": COLOUR, "uint16": COLOUR, "float32": COLOUR},
+        plain.read_netpbm_pages,
+        plain.write_netpbm_pages,
     ),
     "npy": Format(
         "NPY",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
+from hush.imaging.formats.tags import Data
 
 SMALL = 64 * 2**20  # bytes; pixels that take no more are never a bomb
 INTACT = "Get an intact copy"
@@ -43,6 +44,8 @@ class Picture:
     full_scale: float | None = None  # value of white where the file says so; None: the dtype's own
     metadata: Metadata = field(default_factory=Metadata)
     coding: Any = None  # how this format held pixels and metadata; its writer writes the same again
+    duration: float | None = None  # milliseconds that a frame of an animation is shown
+    mask: bool = False  # a page that says which pixels of another one count: not a picture to restore
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,6 +65,29 @@ class Picture:
         return {1: "gray", 2: "gray+alpha", 3: "RGB", 4: "RGB+alpha"}.get(self.channels, f"{self.channels} channels")
 
 
+@dataclass(frozen=True, eq=False)
+class Pages:
+    """The pictures of one file in their order, each read when it is asked for.
+
+    Most files hold one. ``frames`` says that they are the frames of an animation, each of them whole, with its
+    ``duration``; else they are pages or planes, which may differ in everything.
+    """
+
+    format: str  # its name in FORMATS
+    count: int
+    open: Callable[[], Iterator[Picture]]  # starts again at the first
+    frames: bool = False
+    loops: int = 0  # how often an animation is shown; 0 is for ever
+    coding: Any = None  # what the file as a whole held beside its pictures
+    path: Path | None = None
+
+    def __iter__(self) -> Iterator[Picture]:
+        return self.open()
+
+    def __len__(self) -> int:
+        return self.count
+
+
 @dataclass(frozen=True)
 class Format:
     """A file format: how it is recognised, what it holds, and its two functions."""
@@ -72,6 +98,9 @@ class Format:
     read: Callable[[bytes], Picture]
     write: Callable[[Picture], bytes]
     holds: Mapping[str, tuple[str, ...]]  # dtype -> what the channels may be
+    read_pages: Callable[[Data], Pages] | None = None  # None: it holds one picture
+    write_pages: Callable[[BinaryIO, Iterable[Picture], Pages, Path], None] | None = None
+    frames: bool = False  # several pictures in it are an animation, not pages
 
     def check_holds(self, picture: Picture) -> None:
         """Raise PictureError if this format would change the pixels' type or channels."""
