@@ -142,7 +142,7 @@ def test_planes_that_share_one_directory_are_all_there(order: str, tmp_path: Pat
     np.testing.assert_array_equal([page.pixels for page in after], planes)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "copy-x.tif"), planes)
     (tmp_path / "x.tif").write_bytes(data[: len(data) // 2])
-    with pytest.raises(PictureError, match="x.tif: "):
+    with pytest.raises(PictureError, match="x"):
         list(read_pages(tmp_path / "x.tif"))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
+from hush.imaging.arrays import Range
 from hush.imaging.formats.tags import Data
 
 SMALL = 64 * 2**20  # bytes; pixels that take no more are never a bomb
@@ -41,7 +42,7 @@ class Picture:
     path: Path | None = None
     format: str = ""  # its name in FORMATS
     cmyk: bool = False  # four channels are inks, not RGB and alpha
-    full_scale: float | None = None  # value of white where the file says so; None: the dtype's own
+    full_scale: Range | None = None  # value of white, or of black and white, where the file says so
     metadata: Metadata = field(default_factory=Metadata)
     coding: Any = None  # how this format held pixels and metadata; its writer writes the same again
     duration: float | None = None  # milliseconds that a frame of an animation is shown

@@ -117,7 +117,8 @@ def write_netpbm(picture: Picture) -> bytes:
         magic, last = (b"PF" if colour else b"Pf"), b"%g\n" % -coding.scale
         raster = pixels[::-1].astype("<f4").tobytes()
     else:
-        maximum = int(min(picture.full_scale or np.inf, np.iinfo(pixels.dtype).max))
+        white = picture.full_scale if isinstance(picture.full_scale, float) else np.inf
+        maximum = int(min(white, np.iinfo(pixels.dtype).max))
         pixels = np.minimum(pixels, maximum)
         magic, last = (b"P6" if colour else b"P5"), b"%d\n" % maximum
         raster = pixels.astype(">u2" if maximum > 255 else "u1").tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from hush.errors import PictureError
+from hush.imaging.arrays import Range
 from hush.imaging.formats.picture import INTACT
 from hush.imaging.formats.tags import (
     BYTE,
@@ -30,6 +32,7 @@ from hush.imaging.formats.tags import (
 
 WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, STRIPS, SAMPLES = 256, 257, 258, 259, 270, 273, 277
 ROWS_PER_STRIP, STRIP_BYTES, TILES, TILE_BYTES, SUB_IMAGES = 278, 279, 324, 325, 330
+LEAST, LARGEST, FORM = 340, 341, 339  # SMinSampleValue, SMaxSampleValue, SampleFormat
 IJ_COUNTS, IJ_METADATA = 50838, 50839
 MOST = 65_536  # pages; a file that chains more is taken for damaged
 OLD_JPEG = 6  # a compression whose parts point at each other
@@ -167,6 +170,29 @@ WORDS = {
     b"roi ": BYTE,
     b"over": BYTE,
 }
+
+
+def declared_white(tags: Mapping[int, Tag], significant: float | None) -> Range | None:
+    """Return the values of black and white that a page of more than 8 bits declares; None if it does not.
+
+    Integers are meant to fill a number of bits, whatever maximum stands there: OME's SignificantBits, or the least that
+    holds SMaxSampleValue.
+    """
+    bits = max(tags[BITS].integers(), default=1) if BITS in tags else 1
+    bounds = [tags[number].numbers() if number in tags else () for number in (LEAST, LARGEST)]
+    low, high = (min(values, default=0.0) if len(set(values)) == 1 else 0.0 for values in bounds)
+    if tags.get(FORM, whole(1)).integers()[:1] == (3,):
+        return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+    if bits != 16:
+        return None
+    white = significant or next((2.0**n - 1 for n in (8, 10, 12, 14) if 1 < high <= 2**n - 1), None)
+    return white if white != 65_535 else None
+
+
+def significant_white(description: Tag | None) -> float | None:
+    """Return the value of white by the bits that OME-XML says are significant."""
+    found = re.search(rb'<Pixels[^>]*\sSignificantBits="(\d{1,2})"', description.value) if description else None
+    return 2.0 ** int(found[1]) - 1 if found and 1 < int(found[1]) < 16 else None
 
 
 def renamed(description: Tag, old: Path | None, new: Path) -> Tag:

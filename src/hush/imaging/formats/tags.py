@@ -19,6 +19,7 @@ NATIVE: Literal["<", ">"] = "<" if sys.byteorder == "little" else ">"
 BYTE, SHORT, LONG, RATIONAL, UNDEFINED, SIGNED_RATIONAL, LONG8 = 1, 3, 4, 5, 7, 10, 16
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+NUMBERS = {6: "b", 8: "h", 9: "i", 11: "f", 12: "d"}
 DIRECTORIES = (34665, 34853, 40965)  # tags that point to another directory: EXIF, GPS, interoperability
 
 
@@ -36,6 +37,12 @@ class Tag:
         """Return the value as whole numbers; nothing for other types."""
         letter = INTEGERS.get(self.type)
         return struct.unpack(f"{NATIVE}{self.count}{letter}", self.value) if letter else ()
+
+    def numbers(self) -> tuple[float, ...]:
+        """Return the value as numbers; nothing for texts and bytes without a meaning."""
+        letter = {**INTEGERS, **NUMBERS}.get(self.type)
+        values = struct.unpack(f"{NATIVE}{self.count}{letter}", self.value) if letter else ()
+        return tuple(map(float, values))
 
 
 def whole(*values: int, kind: int = LONG) -> Tag:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,10 +28,12 @@ from hush.imaging.formats.stacks import (
     TILES,
     WIDTH,
     Page,
+    declared_white,
     extract,
     find_pages,
     native_tags,
     renamed,
+    significant_white,
     strips,
 )
 from hush.imaging.formats.tags import (
@@ -102,6 +104,7 @@ def read_pages(data: Data) -> Pages:
     """Read a TIFF's pages, sub-images and planes one by one."""
     found = find_pages(data)
     order = byte_order(data)
+    significant = significant_white(found[0].tags.get(DESCRIPTION))
 
     def pictures() -> Iterator[Picture]:
         for page in found:
@@ -109,7 +112,8 @@ def read_pages(data: Data) -> Pages:
             if masking:
                 tags = {**tags, PHOTOMETRIC: whole(BLACK_IS_ZERO, kind=SHORT)}
             alone = extract(data, tags) if masking or len(found) > 1 else bytes(data)
-            yield _picture(alone, page, native_tags(page.tags, order), is_big(data))
+            picture = _picture(alone, page, native_tags(page.tags, order), is_big(data))
+            yield replace(picture, full_scale=declared_white(page.tags, significant))
 
     big = is_big(data) or sum(map(_bytes, found)) > LARGEST
     return Pages("tiff", len(found), pictures, coding=big)
