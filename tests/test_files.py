@@ -29,6 +29,7 @@ from hush.imaging.files import Metadata, Picture, find_pictures, is_picture, out
 from hush.imaging.formats import FORMATS, png, tiff
 from hush.imaging.formats.jpeg import JpegCoding
 from hush.imaging.formats.picture import check_size
+from hush.imaging.formats.tags import directories
 
 RNG = np.random.default_rng(0)
 CHANNELS = {"gray": 1, "gray+alpha": 2, "RGB": 3, "RGB+alpha": 4, "CMYK": 4}
@@ -535,6 +536,11 @@ def test_output_path_lies_beside_the_source_or_where_told() -> None:
 # The odd files
 
 
+def plain(metadata: Metadata) -> tuple[Metadata, Any]:
+    """Return metadata and the tags of their EXIF, without its thumbnail, which is made anew."""
+    return replace(metadata, exif=None), directories(metadata.exif or b"")
+
+
 def test_odd_files_return_with_their_metadata_or_are_refused_in_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -546,13 +552,15 @@ def test_odd_files_return_with_their_metadata_or_are_refused_in_one_line(
             refused[source.name] = str(error)
             continue
         again = read(write(tmp_path / source.name, picture))
-        assert again.metadata == picture.metadata, source.name
+        assert plain(again.metadata) == plain(picture.metadata), source.name
         assert (again.format, again.kind, again.pixels.dtype) == (picture.format, picture.kind, picture.pixels.dtype)
         difference = np.abs(again.pixels.astype(float) - picture.pixels.astype(float)).mean()
         lossy = picture.format in ("jpeg", "avif") or (picture.format == "webp" and not picture.coding.lossless)
         assert difference <= (2 if lossy else 0), source.name
         if isinstance(picture.coding, JpegCoding):
-            assert again.coding.segments == picture.coding.segments
+            assert [s for s in again.coding.segments if not s[1].startswith(b"Exif")] == [
+                s for s in picture.coding.segments if not s[1].startswith(b"Exif")
+            ]
     assert capfd.readouterr() == ("", "")
     assert not any("\n" in message for message in refused.values())
     assert list(refused) == [

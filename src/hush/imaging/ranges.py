@@ -57,9 +57,10 @@ def value_range(
         declared: what the file says of its values (`Picture.full_scale`); auto believes it.
         cmyk: four channels are inks.
 
-    auto takes for integers of 16 bits the least of 8, 10, 12, 14 and 16 bits that holds the largest value. Floats
-    are taken to be in [0, 1], brighter lights included, unless they clearly are not: whole numbers or mostly beyond 2
-    (then 0 to 255, 4095 ...), far below zero, or within 1/64 (then from the least to the largest value). Raises UsageError for any other request.
+    auto takes for integers of 16 bits the least of 8, 10, 12, 14 and 16 bits that holds the largest value. Floats are
+    taken to be in [0, 1], brighter lights included, unless they clearly are not: whole numbers or mostly beyond 2 (then
+    0 to 255, 4095 ...), far below zero, or within 1/64 (then from the least to the largest value). Raises UsageError
+    for any other request.
     """
     request = check_range(request)
     own = FULL_SCALES.get(array.dtype.str[1:], 1.0)

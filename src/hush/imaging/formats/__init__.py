@@ -69,7 +69,7 @@ FORMATS: dict[str, Format] = {
         pillow.is_bmp,
         pillow.read_bmp,
         pillow.write_bmp,
-        {"bool": GRAY, "uint8": COLOUR},
+        {"bool": GRAY, "uint8": COLOUR_ALPHA},
     ),
     "netpbm": Format(
         "Netpbm",

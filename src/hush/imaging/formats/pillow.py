@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import exact_palette, indexed, pillow_encode, pillow_image, pillow_pixels
 from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
+from hush.imaging.formats.previews import plain_xmp, refreshed
 from hush.imaging.formats.tags import Data
 
 QUALITY = 90  # WebP and AVIF do not tell the quality that they were written with
@@ -109,8 +110,21 @@ def read_bmp(data: bytes) -> Picture:
 
 
 def write_bmp(picture: Picture) -> bytes:
-    """Write uint8 gray or RGB, or gray of one bit."""
+    """Write uint8 gray or RGB, with or without alpha, or gray of one bit."""
+    if picture.kind == "RGB+alpha":
+        return _bmp_with_alpha(picture)
     return _encode_palette(picture, "bmp", dpi=picture.metadata.dpi)
+
+
+def _bmp_with_alpha(picture: Picture) -> bytes:
+    """Write a BMP whose header (BITMAPV5HEADER) says that the fourth byte is alpha; Pillow's does not."""
+    height, width = picture.size
+    raster = np.ascontiguousarray(picture.pixels[::-1][..., [2, 1, 0, 3]]).tobytes()
+    metre = [round(value / 0.0254) for value in picture.metadata.dpi or (0, 0)]
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 124, width, height, 1, 32, 3, len(raster), *metre, 0, 0)
+    header += struct.pack("<4I4s", *masks, b"BGRs") + bytes(48) + struct.pack("<IIII", 4, 0, 0, 0)
+    return struct.pack("<2sIII", b"BM", 14 + len(header) + len(raster), 0, 14 + len(header)) + header + raster
 
 
 def read_tga(data: bytes) -> Picture:
@@ -170,7 +184,7 @@ def metadata_of(info: dict[str, Any]) -> Metadata:
     return Metadata(
         icc=info.get("icc_profile"),
         exif=exif.removeprefix(EXIF) if exif else None,
-        xmp=info.get("xmp"),
+        xmp=plain_xmp(info["xmp"]) if info.get("xmp") else None,
         dpi=info.get("dpi"),
     )
 
@@ -185,7 +199,7 @@ def encode(picture: Picture, name: str, **options: Any) -> bytes:
     """Encode with the named plugin, with all metadata that Pillow writes as they are."""
     plugin(name)
     metadata = picture.metadata
-    blobs = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+    blobs = {"icc_profile": metadata.icc, "exif": refreshed(metadata.exif, picture), "xmp": metadata.xmp}
     return pillow_encode(pillow_image(picture.pixels), name.upper(), **blobs, **options)
 
 

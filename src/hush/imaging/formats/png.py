@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import exact_palette, squeezed, vips_decode, vips_image
+from hush.imaging.formats.colour import png_profile
 from hush.imaging.formats.picture import INTACT, Metadata, Picture
+from hush.imaging.formats.previews import plain_xmp, refreshed
 
 Chunk = tuple[bytes, bytes]  # type, content
 
@@ -73,7 +75,7 @@ def read(data: bytes, *, frame: bool = False) -> Picture:
         tuple(chunk for i, chunk in kept if i > first_pixels),
         palette=colour_type == 3,
     )
-    return Picture(pixels, format="png", metadata=_metadata(chunks), coding=coding)
+    return Picture(pixels, format="png", metadata=_metadata(chunks, gray=colour_type in (0, 4)), coding=coding)
 
 
 def write(picture: Picture) -> bytes:
@@ -96,11 +98,21 @@ def pixel_chunks(picture: Picture) -> list[Chunk]:
 
 def ancillary(picture: Picture, header: bytes) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
     """Return the chunks before and after the pixels: verbatim in a file with such a header (IHDR), or new ones."""
-    if not isinstance(picture.coding, PngCoding):
-        return _chunks(picture.metadata), ()
-    coding = picture.coding
+    coding = picture.coding if isinstance(picture.coding, PngCoding) else PngCoding(before=_chunks(picture.metadata))
     same_type = header[8:10] == coding.header[8:10] and header[9] != 3
-    return tuple(chunk for chunk in coding.before if same_type or chunk[0] not in DEPTH_CHUNKS), coding.after
+    before = (chunk for chunk in coding.before if same_type or chunk[0] not in DEPTH_CHUNKS)
+    return tuple(_fresh(chunk, picture) for chunk in before), tuple(_fresh(chunk, picture) for chunk in coding.after)
+
+
+def _fresh(chunk: Chunk, picture: Picture) -> Chunk:
+    """Make the previews inside metadata anew, or drop them."""
+    name, content = chunk
+    if name == b"eXIf":
+        return name, refreshed(content, picture) or b""
+    if name == b"iTXt" and content.startswith(XMP_KEYWORD + b"\0") and picture.metadata.xmp:
+        text = _text(content[len(XMP_KEYWORD) + 1 :]) or b""
+        return chunk if plain_xmp(text) == text else (name, XMP_KEYWORD + b"\0\0\0\0\0" + picture.metadata.xmp)
+    return chunk
 
 
 def split(data: bytes) -> list[Chunk]:
@@ -164,16 +176,17 @@ def _palette_chunks(pixels: NDArray[np.uint8]) -> list[Chunk] | None:
     return [*chunks, (b"IDAT", zlib.compress(rows.tobytes()))]
 
 
-def _metadata(chunks: list[Chunk]) -> Metadata:
+def _metadata(chunks: list[Chunk], *, gray: bool) -> Metadata:
     """Read what other formats can take over."""
-    icc = exif = xmp = dpi = None
+    icc: bytes | None = png_profile(dict(reversed(chunks)), gray=gray)
+    exif = xmp = dpi = None
     for name, content in chunks:
         if name == b"iCCP":
-            icc = _inflate(content.partition(b"\0")[2][1:])
+            icc = _inflate(content.partition(b"\0")[2][1:]) or icc
         elif name == b"eXIf":
             exif = content
         elif name == b"iTXt" and content.startswith(XMP_KEYWORD + b"\0"):
-            xmp = _text(content[len(XMP_KEYWORD) + 1 :])
+            xmp = plain_xmp(_text(content[len(XMP_KEYWORD) + 1 :]) or b"") or None
         elif name == b"pHYs" and len(content) == 9 and content[8] == 1:
             across, down, _ = struct.unpack(">IIB", content)
             dpi = (across * INCH, down * INCH)

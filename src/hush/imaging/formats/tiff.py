@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import squeezed, vips_decode, vips_image
 from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
+from hush.imaging.formats.previews import plain_xmp, without_previews
 from hush.imaging.formats.stacks import (
     BITS,
     COMPRESSION,
@@ -43,6 +44,7 @@ from hush.imaging.formats.tags import (
     NATIVE,
     RATIONAL,
     SHORT,
+    TYPE_BYTES,
     UNDEFINED,
     Data,
     Tag,
@@ -126,6 +128,10 @@ def _picture(data: bytes, page: Page, tags: Mapping[int, Tag], big: bool) -> Pic
     check_size(height, width, samples, "uint8" if dtype == "bool" else dtype, len(data))
     masking = _number(tags, PHOTOMETRIC, 1) == MASK
     kept = {n: tag for n, tag in tags.items() if n not in STORAGE or (masking and n == PHOTOMETRIC)}
+    for number, drop in ((PHOTOSHOP, without_previews), (XMP, plain_xmp)):
+        if number in kept:
+            value = drop(kept[number].value)
+            kept[number] = replace(kept[number], value=value, count=len(value) // TYPE_BYTES[kept[number].type])
     return Picture(
         _pixels(data, tags, dtype),
         format="tiff",
