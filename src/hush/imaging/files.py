@@ -17,7 +17,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from hush.errors import HushError, PictureError
+from hush.errors import HushError, MissingExtra, PictureError
 from hush.imaging.arrays import check_array, check_finite
 from hush.imaging.formats import FORMATS, HEAD, SUFFIXES, format_of, recognise
 from hush.imaging.formats.codecs import library_reason
@@ -95,6 +95,8 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
+    except MissingExtra as error:
+        raise MissingExtra(f"{path}: {error}") from error
     except OSError as error:
         raise PictureError(f"{path}: {_reason(error)}") from error
 
@@ -169,8 +171,8 @@ def write_pages(
     except Exception as error:
         if error in upstream:
             raise
-        if isinstance(error, PictureError):
-            raise PictureError(f"{path}: {error}") from error
+        if isinstance(error, (PictureError, MissingExtra)):
+            raise type(error)(f"{path}: {error}") from error
         if isinstance(error, OSError):
             raise PictureError(f"{path}: {_reason(error)}") from error
         raise PictureError(f"{path}: cannot be written ({library_reason(error)}). Try a .png or .tif name") from error
@@ -296,7 +298,8 @@ def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
         for path in entries
         if is_picture(path) and path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     }
-    fresh = [path for path in files if path.with_stem(path.stem.removesuffix(MARK)) not in files - {path}]
+    results = {_written(path.with_stem(path.stem + MARK)) for path in files}
+    fresh = files - results
     return sorted(fresh, key=natural_order)
 
 
@@ -304,6 +307,11 @@ def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:
     """Return a sorting key by which ``img2`` comes before ``img10``."""
     parts = [re.findall("([0-9]+)|([^0-9]+)", part.casefold()) for part in path.parts]
     return [[(not digits, int(digits or 0), text) for digits, text in part] for part in parts]
+
+
+def _written(path: Path) -> Path:
+    """Return the name under which a picture is written: camera raw becomes a TIFF."""
+    return path.with_suffix(".tif") if SUFFIXES.get(path.suffix.lower()) == "raw" else path
 
 
 def output_path(
@@ -316,13 +324,13 @@ def output_path(
     """Return where the restored form of a picture goes.
 
     Without ``out`` beside its source, as ``photo-hush.jpg``; with a folder there under its own name (below ``base``
-    with its subfolders), or with the mark if that folder is its own; else to ``out`` itself.
+    with its subfolders), or with the mark if that folder is its own; else to ``out`` itself. Camera raw becomes .tif.
     """
     source = Path(source)
-    marked = source.with_stem(source.stem + MARK)
+    marked = _written(source.with_stem(source.stem + MARK))
     if out is None:
         return marked
     if not out_is_folder:
         return Path(out)
-    target = Path(out) / (source.relative_to(base) if base is not None else source.name)
+    target = _written(Path(out) / (source.relative_to(base) if base is not None else source.name))
     return target.with_name(marked.name) if target.resolve() == source.resolve() else target

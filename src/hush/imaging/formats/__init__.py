@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hush.errors import PictureError
-from hush.imaging.formats import apng, gif, jpeg, pillow, plain, png, tiff, webp
+from hush.imaging.formats import apng, gif, heif, jpeg, pillow, plain, png, raw, tiff, webp
 from hush.imaging.formats.picture import INTACT, Format
 from hush.imaging.formats.tags import is_tiff
 
@@ -89,21 +89,29 @@ FORMATS: dict[str, Format] = {
         plain.write_npy,
         dict.fromkeys(("bool", "uint8", "uint16", "float16", "float32", "float64"), ALPHA),
     ),
+    "heif": Format(
+        "HEIF",
+        (".heic", ".heif", ".hif"),
+        heif.is_heif,
+        heif.read,
+        heif.write,
+        {"uint8": COLOUR_ALPHA, "uint16": COLOUR_ALPHA},
+        heif.read_pages,
+        heif.write_pages,
+    ),
+    "raw": Format("camera raw", raw.SUFFIXES, raw.is_raw, raw.read, raw.write, {}),
     # Nothing marks a TGA but its suffix.
     "tga": Format("TGA", (".tga",), lambda head: False, pillow.read_tga, pillow.write_tga, {"uint8": ALPHA}),
 }
 
 # What is recognised, but not read: a word of advice each.
 REFUSED: Mapping[str, tuple[str, tuple[bytes, ...], int]] = {
-    "HEIC": ("convert it to JPEG or PNG", (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc"), 4),
     "JPEG 2000": ("convert it to PNG or TIFF", (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), 0),
     "JPEG XL": ("convert it to PNG or TIFF", (b"\0\0\0\x0cJXL ", b"\xff\x0a"), 0),
     "Photoshop": ("export it as TIFF or PNG", (b"8BPS",), 0),
     "OpenEXR": ("convert it to a float TIFF", (b"\x76\x2f\x31\x01",), 0),
     "PDF": ("export its pages as PNG", (b"%PDF",), 0),
-    "camera raw": ("develop it to TIFF", (b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0"), 0),
 }
-RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw")
 TAKEN = f"{', '.join(entry.title for entry in FORMATS.values())} are"
 SUFFIXES: dict[str, str] = {suffix: name for name, entry in FORMATS.items() for suffix in entry.suffixes}
 
@@ -115,8 +123,8 @@ def recognise(head: bytes, suffix: str) -> str:
     """
     if not head:
         raise PictureError(f"0 bytes, so no picture. {INTACT}")
-    if suffix.lower() in RAW_SUFFIXES:
-        raise PictureError(f"camera raw is not read; {TAKEN}. Develop it to TIFF first")
+    if suffix.lower() in raw.SUFFIXES and is_tiff(head):
+        return "raw"
     for name, entry in FORMATS.items():
         if entry.matches(head):
             return name

@@ -106,6 +106,8 @@ class Format:
     def check_holds(self, picture: Picture) -> None:
         """Raise PictureError if this format would change the pixels' type or channels."""
         dtype = picture.pixels.dtype.newbyteorder("=").name
+        if not self.holds:
+            raise PictureError(f"{self.title} is read, not written. Name a .tif or .png file")
         if picture.kind not in self.holds.get(dtype, ()):
             held = "; ".join(f"{name} {', '.join(kinds)}" for name, kinds in self.holds.items())
             raise PictureError(
