@@ -26,6 +26,7 @@ from conftest import shared_data
 from hush.errors import MissingExtra, PictureError
 from hush.imaging.files import Metadata, Picture, read, read_pages, write, write_pages
 from hush.imaging.formats import FORMATS, gif, heif, png
+from hush.imaging.formats.pillow import PillowCoding
 from hush.imaging.formats.tags import directories
 
 PAGE = Path(__file__).parent.parent / "docs" / "fidelity.md"
@@ -115,9 +116,10 @@ def held(name: str, folder: Path) -> list[tuple[str, str]]:
 
 def bit_depth(name: str, folder: Path) -> str:
     found = list(dict.fromkeys(DEPTHS[dtype] for dtype, _ in held(name, folder)))
-    if name == "heif":  # its 16 bits are fewer inside
+    if name in ("heif", "avif"):  # their 16 bits are fewer inside
         for bits in (10, 12):
-            picture = Picture(smooth(3, "uint16"), format="heif", coding=heif.HeifCoding(bits))
+            coding: Any = heif.HeifCoding(bits) if name == "heif" else PillowCoding("avif", bits=bits)
+            picture = Picture(smooth(3, "uint16"), format=name, coding=coding)
             assert [one.coding.bits for one in trip(name, picture, folder)[:2]] == [bits, bits]
         found[1:] = ["10", "12"]
     return ", ".join(found)

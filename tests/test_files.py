@@ -134,16 +134,12 @@ def test_jpeg_that_stores_luminance_and_inks_keeps_fine_tables(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2", "4:4:4"])
-def test_avif_keeps_its_subsampling_and_deeper_ones_are_refused(subsampling: str, tmp_path: Path) -> None:
+def test_avif_keeps_its_subsampling(subsampling: str, tmp_path: Path) -> None:
     alpha = np.dstack([smooth(), smooth()[..., 0]])
     Image.fromarray(alpha).save(tmp_path / "x.avif", subsampling=subsampling)
     picture = read(tmp_path / "x.avif")
     assert picture.coding.subsampling == subsampling
     assert read(write(tmp_path / "y.avif", picture)).coding == picture.coding
-    data = (tmp_path / "x.avif").read_bytes()
-    at = data.index(b"av1C") + 6
-    (tmp_path / "x.avif").write_bytes(data[:at] + bytes([data[at] | 0x40]) + data[at + 1 :])
-    assert "more than 8 bits" in refusal(tmp_path / "x.avif")
 
 
 def test_jpeg_index_of_further_pictures_is_not_copied(tmp_path: Path) -> None:

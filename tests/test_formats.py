@@ -14,10 +14,12 @@ from PIL import Image, ImageCms
 
 from hush.imaging.files import Metadata, Picture, read, write
 from hush.imaging.formats import colour, jpeg, png, previews, webp
+from hush.imaging.formats.pillow import PillowCoding
 from hush.imaging.formats.tags import directories
 
 RNG = np.random.default_rng(0)
 NOISY = np.clip(RNG.normal(128, 60, (240, 320, 3)), 0, 255).astype(np.uint8)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 CALM = np.broadcast_to(np.uint8([200, 100, 50]), NOISY.shape).copy()
 
 
@@ -173,7 +175,34 @@ def test_restart_intervals_stay(blocks: int, tmp_path: Path) -> None:
     assert read(write(tmp_path / "y.jpg", picture)).coding == picture.coding
 
 
-# WebP, BMP
+# AVIF, WebP, BMP
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_avif_of_ten_and_twelve_bits_stays_so(bits: int, channels: int, tmp_path: Path) -> None:
+    rows, columns = np.mgrid[0:64, 0:96]
+    pixels = np.stack([rows * 300 + columns * (100 + 90 * i) for i in range(channels)], axis=2).astype(np.uint16)
+    exif = exif_with_thumbnail("<", encoded(CALM[:8, :8]))
+    said = Metadata(icc=PROFILE, exif=exif, xmp=b"<x/>")
+    source = Picture(pixels, format="avif", metadata=said, coding=PillowCoding("avif", subsampling="4:4:4", bits=bits))
+    picture = read(write(tmp_path / "x.avif", source))
+    again = read(write(tmp_path / "y.avif", picture))
+    for one in (picture, again):
+        assert (one.kind, one.pixels.dtype, one.size) == (source.kind, np.uint16, (64, 96))
+        assert np.abs(one.pixels.astype(int) - pixels).mean() < 200
+        assert (one.metadata.icc, one.metadata.xmp, one.coding.bits) == (PROFILE, b"<x/>", bits)
+        assert directories(one.metadata.exif or b"")[0][0][0x010F].value == b"Cam\0"
+    assert again.coding == picture.coding
+
+
+def test_an_avif_that_states_wide_gamut_in_numbers_hands_on_a_profile(tmp_path: Path) -> None:
+    data = encoded(NOISY, "avif")
+    at = data.index(b"colrnclx") + 8
+    (tmp_path / "x.avif").write_bytes(data[:at] + struct.pack(">HH", 12, 13) + data[at + 4 :])
+    picture = read(tmp_path / "x.avif")
+    assert picture.metadata.icc == colour.profile(colour.PRIMARIES[12], colour.CURVES[13], signal=bytes([12, 13, 0, 1]))
+    assert read(write(tmp_path / "y.avif", picture)).metadata.icc == picture.metadata.icc
 
 
 @pytest.mark.parametrize("method", [0, 4])

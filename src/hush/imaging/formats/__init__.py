@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hush.errors import PictureError
-from hush.imaging.formats import apng, gif, heif, jpeg, pillow, plain, png, raw, tiff, webp
+from hush.imaging.formats import apng, avif, gif, heif, jpeg, pillow, plain, png, raw, tiff, webp
 from hush.imaging.formats.picture import INTACT, Format
 from hush.imaging.formats.tags import is_tiff
 
@@ -52,12 +52,12 @@ FORMATS: dict[str, Format] = {
     "avif": Format(
         "AVIF",
         (".avif", ".avifs"),
-        pillow.is_avif,
-        pillow.read_avif,
-        pillow.write_avif,
-        {"uint8": COLOUR_ALPHA},
-        pillow.read_avif_pages,
-        pillow.write_avif_pages,
+        avif.is_avif,
+        avif.read,
+        avif.write,
+        {"uint8": COLOUR_ALPHA, "uint16": RGB},
+        avif.read_pages,
+        avif.write_pages,
         frames=True,
     ),
     "gif": Format(

@@ -13,7 +13,7 @@ import numpy as np
 from hush.errors import PictureError, need
 from hush.imaging.formats.codecs import squeezed
 from hush.imaging.formats.colour import CURVES, PRIMARIES, profile
-from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
+from hush.imaging.formats.picture import INTACT, Metadata, Pages, Picture, check_size
 from hush.imaging.formats.previews import plain_xmp, refreshed
 from hush.imaging.formats.tags import Data
 
@@ -67,7 +67,10 @@ def read_pages(data: Data) -> Pages:
             library.set_orientation(image.info)
             yield _picture(image, image.info)
 
-    return Pages("heif", len(opened()), pictures)
+    count = len(opened())
+    if not count:
+        raise PictureError(f"damaged HEIF: it holds no picture. {INTACT}")
+    return Pages("heif", count, pictures)
 
 
 def _picture(image: Any, info: dict[str, Any]) -> Picture:

@@ -1,27 +1,24 @@
-"""AVIF, BMP and TGA, and what all formats that Pillow codes share."""
+"""BMP and TGA, and what all formats that Pillow codes share."""
 
 from __future__ import annotations
 
 import importlib
 import io
-import re
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import exact_palette, indexed, pillow_encode, pillow_image, pillow_pixels
-from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
+from hush.imaging.formats.picture import Metadata, Picture
 from hush.imaging.formats.previews import plain_xmp, refreshed
-from hush.imaging.formats.tags import Data
 
-QUALITY = 90  # WebP and AVIF do not tell the quality that they were written with
+QUALITY = 90  # where a file does not tell the quality that it was written with
 EXIF = b"Exif\0\0"
 
 
@@ -33,74 +30,15 @@ class PillowCoding:
     lossless: bool = False  # WebP
     quality: int = QUALITY  # WebP, AVIF
     subsampling: str = "4:2:0"  # AVIF
+    bits: int = 8  # AVIF
     palette: bool = False  # BMP, TGA
     compression: str | None = None  # TGA
     extensions: tuple[bytes, ...] = ()  # GIF: looping, comments, XMP and profile blocks, verbatim
 
 
-def is_avif(head: bytes) -> bool:
-    """Tell an AVIF by the brands in its first box."""
-    return head[4:8] == b"ftyp" and any(brand in head[8:64] for brand in (b"avif", b"avis"))
-
-
 def is_bmp(head: bytes) -> bool:
     """Tell a BMP by its first bytes and its header's size."""
     return head[:2] == b"BM" and head[14:18] in [struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124)]
-
-
-def read_avif(data: bytes) -> Picture:
-    """Read a still AVIF of 8 bits: gray or RGB, with or without alpha."""
-    subsampling = _check_avif(data)
-    pixels, info, _ = decode("Avif", data)
-    return make_picture("avif", pixels, info, PillowCoding("avif", subsampling=subsampling))
-
-
-def _check_avif(data: bytes) -> str:
-    """Return the subsampling; raises PictureError for what Pillow would reduce to 8 bits or to sRGB."""
-    settings = [data[at.end() + 2] for at in re.finditer(b"av1C", data[:65_536]) if at.end() + 2 < len(data)]
-    if any(byte & 0x40 for byte in settings):  # high_bitdepth
-        raise PictureError("an AVIF of more than 8 bits; 8 bits are taken. Convert it to a 16-bit PNG or TIFF")
-    space = re.search(b"colrnclx(....)", data[:65_536], re.DOTALL)
-    if space and not set(struct.unpack(">HH", space[1])) <= {1, 2, 5, 6, 13}:  # BT.709, BT.601, sRGB, unspecified
-        raise PictureError("an AVIF in wide-gamut or HDR colours without a profile. Convert it to a 16-bit PNG or TIFF")
-    colour = [byte & 0x0C for byte in settings if not byte & 0x10]  # alpha is coded as a monochrome picture
-    return {0x0C: "4:2:0", 0x08: "4:2:2"}.get(min(colour, default=0x0C), "4:4:4")
-
-
-def read_avif_pages(data: Data) -> Pages:
-    """Read a still AVIF, or the frames of a sequence."""
-    data = data[:]
-    subsampling = _check_avif(data)
-    with opened("Avif", data) as image:
-        count, mode, size = image.n_frames, image.mode, image.size
-    if count == 1:
-        picture = read_avif(data)
-        return Pages("avif", 1, lambda: iter([picture]))
-    check_size(size[1], size[0], 4, "u1", len(data))
-
-    def pictures() -> Iterator[Picture]:
-        coding = PillowCoding("avif", subsampling=subsampling)
-        with opened("Avif", data) as image:
-            metadata = metadata_of(image.info)
-            for pixels in moving_frames(image, mode):
-                yield Picture(pixels, format="avif", metadata=metadata, coding=coding, duration=image.info["duration"])
-
-    return Pages("avif", count, pictures, frames=True)
-
-
-def write_avif_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
-    """Write a sequence; Pillow takes all frames at once."""
-    frames = [picture for picture in pictures if picture.duration is not None]
-    durations = [round(picture.duration or 0) for picture in frames]
-    rest = [pillow_image(picture.pixels) for picture in frames[1:]]
-    file.write(write_avif(frames[0], save_all=True, append_images=rest, duration=durations))
-
-
-def write_avif(picture: Picture, **options: Any) -> bytes:
-    """Write uint8 gray, or RGB with or without alpha, with the chroma subsampling that it came with."""
-    coding = own_coding(picture, "avif")
-    subsampling = "4:0:0" if picture.channels < 3 else coding.subsampling
-    return encode(picture, "Avif", quality=coding.quality, subsampling=subsampling, **options)
 
 
 def read_bmp(data: bytes) -> Picture:

@@ -12,6 +12,7 @@ import numpy as np
 from hush.imaging.formats.picture import Picture
 from hush.imaging.formats.tags import byte_order, is_tiff
 
+ORIENTATION = 274
 JPEG_PLACE, JPEG_BYTES = 513, 514  # tags of the thumbnail's directory
 RESOURCE = b"8BIM"
 PHOTOSHOP_PREVIEWS = (1033, 1036)
@@ -45,6 +46,19 @@ def refreshed(exif: bytes | None, picture: Picture) -> bytes | None:
     if fresh is None:
         return _without(bytes(out), order)
     struct.pack_into(order + "I", out, entries[JPEG_BYTES] + 8, len(fresh))
+    return bytes(out)
+
+
+def upright(exif: bytes) -> bytes:
+    """Return an EXIF stream whose orientation is 1, for pixels that have been turned."""
+    order = byte_order(exif)
+    try:
+        _, entries = _directory(exif, struct.unpack_from(order + "I", exif, 4)[0], order)
+    except struct.error:
+        return exif
+    out = bytearray(exif)
+    if ORIENTATION in entries:
+        struct.pack_into(order + "H", out, entries[ORIENTATION] + 8, 1)
     return bytes(out)
 
 

@@ -73,6 +73,7 @@ COMPRESSIONS = {1: "none", 3: "ccittfax4", 4: "ccittfax4", 5: "lzw", 32773: "pac
 DTYPES = {(1, 8): "uint8", (1, 16): "uint16", (3, 16): "float16", (3, 32): "float32", (3, 64): "float64"}
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3}  # samples: gray, gray, RGB, palette, mask, CMYK, YCbCr
 BLACK_IS_ZERO, PALETTE, MASK, CMYK = 1, 3, 4, 5  # photometrics
+INKS = (332, 333, 334)
 MULTIPLIED, SEPARATE = 1, 2  # kinds of alpha
 MOST_ROWS = 32_768  # that libvips puts in a strip
 
@@ -217,9 +218,10 @@ def _encoded(picture: Picture, coding: TiffCoding) -> bytes:
 
 
 def _kept_tags(picture: Picture, coding: TiffCoding) -> dict[int, Tag]:
-    """Return the tags that the picture came with, but a description of alpha only where it still has some."""
+    """Return the tags that the picture came with; those of alpha and inks only where it still has some."""
     extra = picture.channels - (4 if picture.cmyk else 3 if picture.channels > 2 else 1)
-    return {n: t for n, t in coding.tags.items() if n != EXTRA_SAMPLES or t.count == extra}
+    fits = {EXTRA_SAMPLES: lambda tag: tag.count == extra, **dict.fromkeys(INKS, lambda tag: picture.cmyk)}
+    return {n: t for n, t in coding.tags.items() if n not in fits or fits[n](t)}
 
 
 def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
