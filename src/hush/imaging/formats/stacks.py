@@ -7,8 +7,8 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from hush.errors import PictureError
 from hush.imaging.arrays import Range

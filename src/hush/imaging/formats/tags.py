@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap as mmap_module
 import struct
 import sys
 from collections.abc import Mapping
@@ -53,6 +54,12 @@ def whole(*values: int, kind: int = LONG) -> Tag:
 def is_tiff(head: bytes) -> bool:
     """Tell a TIFF or BigTIFF by its first bytes."""
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def forget(data: Data) -> None:
+    """Let go of the memory that holds what was read of a mapped file; it is read again when it is needed."""
+    if isinstance(data, mmap) and hasattr(data, "madvise"):
+        data.madvise(mmap_module.MADV_DONTNEED)
 
 
 def byte_order(data: Data) -> Literal["<", ">"]:

@@ -52,6 +52,7 @@ from hush.imaging.formats.tags import (
     byte_order,
     directories,
     exif_stream,
+    forget,
     is_big,
     tiff_header,
     whole,
@@ -115,6 +116,7 @@ def read_pages(data: Data) -> Pages:
             if masking:
                 tags = {**tags, PHOTOMETRIC: whole(BLACK_IS_ZERO, kind=SHORT)}
             alone = extract(data, tags) if masking or len(found) > 1 else bytes(data)
+            forget(data)
             picture = _picture(alone, page, native_tags(page.tags, order), is_big(data))
             yield replace(picture, full_scale=declared_white(page.tags, significant))
 
