@@ -113,6 +113,15 @@ def denoise(
             help="A gray picture of the same size: white is restored, black stays as it is.",
         ),
     ] = None,
+    value_range: Annotated[
+        str,
+        typer.Option(
+            "--range",
+            metavar="auto|full|LO,HI",
+            rich_help_panel=CONTROL,
+            help="Which values are black and white; auto finds that 12-bit data lie in a 16-bit file.",
+        ),
+    ] = "auto",
     only_luma: Annotated[
         bool, typer.Option("--only-luma", rich_help_panel=CONTROL, help="Leave the colours as they are.")
     ] = False,
@@ -173,6 +182,7 @@ def denoise(
     """
     if only_luma and only_chroma:
         raise UsageError("both --only-luma and --only-chroma are given; together they are the whole picture: give none")
+    from hush.imaging.ranges import read_range
     from hush.restoring.options import DenoiseOptions, read_bytes
 
     options = DenoiseOptions(
@@ -190,6 +200,7 @@ def denoise(
         mask=mask,
         skip_existing=skip_existing,
         jobs=jobs,
+        range=read_range(value_range),
         max_memory=None if max_memory is None else read_bytes(max_memory),
     )
     if dry_run:

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.errors import MissingExtra, PictureError, UsageError
+from hush.errors import HushError, MissingExtra, PictureError, UsageError
+from hush.imaging.windows import Layout, read_layout
+from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.restorers import Restorer, TellProgress, open_restorer
-from hush.restoring.working import Outcome, restore_array
+from hush.restoring.working import Outcome, restore_array, restore_windows, scene_of
 
 if TYPE_CHECKING:
     from hush.imaging.files import Picture
+    from hush.imaging.tiles import Tile
 
 __all__ = [
     "DenoiseOptions",
@@ -35,6 +38,10 @@ __all__ = [
     "open_restorer",
     "plan_files",
 ]
+
+ENCODING = 4  # times the bytes of the pixels: what encoders hold of a noisy picture, at most
+WHOLE = ENCODING + 2  # the same for reading, restoring and writing a file as a whole
+SMALLEST_WORK = 128 * 2**20  # bytes; small tiles of the shipped weights
 
 
 def denoise(
@@ -51,6 +58,7 @@ def denoise(
     keep_detail: float = 0.0,
     only: str = "all",
     mask: NDArray[Any] | None = None,
+    range: str | tuple[float, float] = "full",
     max_memory: int | None = None,
 ) -> NDArray[Any]:
     """Remove noise from a picture.
@@ -69,6 +77,7 @@ def denoise(
         keep_detail: how much of the fine luminance texture that was removed is returned, 0 to 1; colour noise is not.
         only: all, luma (colours stay as they are) or chroma (luminance stays as it is).
         mask: (H, W), gray: where it is white the picture is restored, where it is black it stays bit for bit.
+        range: full is 255, 65535 or 1.0; auto looks for 12-bit data in 16 bits and the like; or two numbers.
         max_memory: bytes that the process may hold; tiles are chosen from it. None is half of what is free.
 
     Returns an array of the same shape and type. The weights stay in memory for the next call.
@@ -93,6 +102,7 @@ def denoise(
         keep_detail=keep_detail,
         only=only,
         mask=mask,
+        range=range,
         max_memory=max_memory,
     )
     restored, _ = restore_array(np.asarray(image), options, _reopen(options))
@@ -197,12 +207,79 @@ def denoise_file(
     target = output_path(source, None, out_is_folder=False) if target is None else Path(target)
     if target.exists() and not options.overwrite:
         raise PictureError(f"{target}: exists already; add --overwrite to replace it")  # before the work, not after it
+    restorer = restorer or _reopen(options)
+    layout = in_parts(source, options)
+    if layout is not None:
+        return _denoise_large(layout, source, target, options, restorer, progress)
     pages = read_pages(source)
     found = _Found()
-    restorer = restorer or _reopen(options)
     restored = (found.note(page, *_restore(page, source, options, restorer, progress)) for page in pages)
     written = write_pages(target, restored, pages, overwrite=options.overwrite)
     return found.result(source, written, time.perf_counter() - started)
+
+
+def in_parts(source: Path, options: DenoiseOptions) -> Layout | None:
+    """Return how to read a file in parts, if as a whole it would not fit into the memory that is allowed.
+
+    Raises PictureError if it neither fits nor can be read in parts.
+    """
+    try:
+        layout = read_layout(source)
+    except (HushError, OSError):
+        return None  # reading it says what is wrong
+    if layout is None:
+        return None
+    needed = source.stat().st_size + WHOLE * layout.nbytes + SMALLEST_WORK
+    left = allowed(options.max_memory) - resident()
+    if needed <= left:
+        return None
+    if layout.open is None:
+        raise PictureError(
+            f"{source}: {layout.kind} is decoded as a whole; these {layout.shape[1]}x{layout.shape[0]} pixels take "
+            f"{needed / 2**30:.1f} GB, and {max(0, left) / 2**30:.1f} GB are left. "
+            "Save it as TIFF, or allow more with --max-memory"
+        )
+    return layout
+
+
+def _denoise_large(
+    layout: Layout,
+    source: Path,
+    target: Path,
+    options: DenoiseOptions,
+    restorer: Restorer,
+    progress: TellProgress | None,
+) -> FileResult:
+    """Denoise a file of which only some rows are ever in memory."""
+    from hush.imaging.rows import check_rows, write_rows
+
+    started = time.perf_counter()
+    check_rows(target, layout.picture)
+    outcome = Outcome(None)
+    try:
+        scene = scene_of(layout, options)
+        bands = _bands(restore_windows(scene, options, restorer, outcome, progress=progress), layout)
+        write_rows(target, layout.picture, layout.shape, bands, overwrite=options.overwrite)
+    except PictureError as error:
+        text = str(error)
+        raise PictureError(text if text.startswith((f"{source}: ", f"{target}: ")) else f"{source}: {text}") from error
+    except MemoryError as error:
+        raise PictureError(f"{source}: does not fit in memory; close other programs or use a smaller tile") from error
+    height, width = layout.shape[:2]
+    seconds = time.perf_counter() - started
+    size = height * width / 1e6
+    return FileResult(source, target, outcome.sigma, seconds, size, (width, height), 1, outcome.psnr)
+
+
+def _bands(parts: Iterator[tuple[Tile, NDArray[Any]]], layout: Layout) -> Iterator[NDArray[Any]]:
+    """Join windows to bands across the picture; a band is valid until the next one is asked for."""
+    band: NDArray[Any] = np.empty((0, *layout.shape[1:]), layout.dtype)
+    for tile, part in parts:
+        if len(band) < tile.height:
+            band = np.empty((tile.height, *layout.shape[1:]), layout.dtype)
+        band[: tile.height, tile.left : tile.left + tile.width] = part
+        if tile.left + tile.width == layout.shape[1]:
+            yield band[: tile.height]
 
 
 class _Found:
@@ -248,7 +325,13 @@ def _restore(
         return page, None
     try:
         pixels, outcome = restore_array(
-            page.pixels, options, restorer, full_scale=page.full_scale, cmyk=page.cmyk, progress=progress
+            page.pixels,
+            options,
+            restorer,
+            full_scale=page.full_scale,
+            cmyk=page.cmyk,
+            held=ENCODING * page.pixels.nbytes,
+            progress=progress,
         )
     except PictureError as error:
         raise PictureError(f"{source}: {error}") from error

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import UsageError
+from hush.imaging.ranges import check_range
 from hush.restoring.runtimes import DEVICES, PRECISIONS, check_choice
 
 LARGEST_SIGMA = 255.0  # on the 8-bit scale
@@ -48,6 +49,8 @@ class DenoiseOptions:
     """Whether pictures whose result exists are left out."""
     jobs: int | None = None
     """Pictures that are decoded and encoded at a time; None is what the processor has."""
+    range: str | tuple[float, float] = "auto"
+    """Which values are black and white: auto, full, or (low, high); see `hush.imaging.ranges.value_range`."""
     max_memory: int | None = None
     """Bytes of resident memory that the process may take; None is half of what is free."""
 
@@ -59,6 +62,7 @@ class DenoiseOptions:
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("only", self.only, ONLY)
+        check_range(self.range)
         for name in ("tile", "threads", "jobs", "max_memory"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.arrays import check_array, check_finite, decode, encode, luminance
+from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, luminance
+from hush.imaging.ranges import value_range
 from hush.imaging.tiles import Tile, cut, run_blocks
-from hush.imaging.windows import ArrayWindows, Windows
+from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows, read_layout
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
@@ -23,7 +24,11 @@ from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheape
 Image = NDArray[np.float32]
 
 SMALL = 1 << 20  # pixels; a picture of no more is estimated and restored at once, without asking for memory
+LARGEST_TILE = 4096  # pixels a side; of what any may be restored at once
+SEAM = 64  # rows across the picture that two rows of tiles share, at most
 SAMPLE = 512  # pixels a side of the windows by which the noise of a larger picture is estimated
+STREAM = 64 * 2**20  # bytes that reading and writing a file in parts takes, whatever its size
+STREAM_ROWS = 768  # rows of it that libvips and its threads hold
 SAMPLES = 3  # of them down and across
 
 
@@ -32,9 +37,13 @@ class Scene:
     """A picture at work: where its windows come from, and what its values mean."""
 
     windows: Windows
-    full_scale: float | None = None
+    full_scale: Range | None = None
     cmyk: bool = False
     mask: Windows | None = None
+    held: int = 0
+    """Bytes of memory that are still to be taken beside the tiles."""
+    held_per_row: int = 0
+    """The same, for each row of a tile."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,13 +85,19 @@ def restore_array(
     options: DenoiseOptions,
     restorer: Restorer,
     *,
-    full_scale: float | None = None,
+    full_scale: Range | None = None,
     cmyk: bool = False,
+    held: int = 0,
     progress: TellProgress | None = None,
 ) -> tuple[NDArray[Any], Outcome]:
-    """Restore an array of any kind; return it, and what was found."""
+    """Restore an array of any kind; return it, and what was found.
+
+    ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it.
+    """
     check_array(array, cmyk=cmyk)
-    scene = Scene(ArrayWindows(array), full_scale, cmyk, open_mask(options.mask, array.shape))
+    scale = value_range(array, options.range, full_scale, cmyk=cmyk)
+    mask = open_mask(options.mask, array.shape)
+    scene = Scene(ArrayWindows(array), scale, cmyk, mask, held=held + array.nbytes)
     if options.strength == 0:
         check_finite(array)
         return array.copy(), Outcome(options.sigma)
@@ -143,6 +158,25 @@ def _encoded(block: Image, scene: Scene, tile: Tile, options: DenoiseOptions) ->
     return array
 
 
+def scene_of(layout: Layout, options: DenoiseOptions) -> Scene:
+    """Open a file as a scene that is restored window by window."""
+    windows = FileWindows(layout)
+    picture = layout.picture
+    mask = _mask_of(layout, options)
+    scene = Scene(windows, None, picture.cmyk, mask, STREAM + STREAM_ROWS * layout.row_bytes, 3 * layout.row_bytes)
+    sample = np.concatenate(list(_sampled(scene, lambda tile: windows.window(tile).copy())))
+    return replace(scene, full_scale=value_range(sample, options.range, picture.full_scale, cmyk=picture.cmyk))
+
+
+def _mask_of(layout: Layout, options: DenoiseOptions) -> Windows | None:
+    """Open a mask for a file that is read in parts: itself in parts where it can be."""
+    if isinstance(options.mask, (str, Path)):
+        mask = read_layout(Path(options.mask))
+        if mask is not None and mask.open is not None and mask.shape[:2] == layout.shape[:2]:
+            return FileWindows(mask)
+    return open_mask(options.mask, layout.shape)
+
+
 def _is_gray(scene: Scene) -> bool:
     """Say whether all colours of a picture are equal, as they are of few that are stored in three channels."""
     height, width = scene.size
@@ -162,11 +196,15 @@ def _sample(scene: Scene) -> Image:
     height, width = scene.size
     if height * width <= SAMPLES**2 * SAMPLE**2:
         return scene.image(Tile(0, 0, height, width))
-    rows = []
+    return np.concatenate(list(_sampled(scene, scene.image)))
+
+
+def _sampled(scene: Scene, read: Callable[[Tile], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Yield rows of windows from all over a picture."""
+    height, width = scene.size
     for top in _spread(height):
-        band = [scene.image(Tile(top, left, min(SAMPLE, height), min(SAMPLE, width))) for left in _spread(width)]
-        rows.append(np.concatenate(band, axis=1))
-    return np.concatenate(rows, axis=0)
+        tiles = [Tile(top, left, min(SAMPLE, height), min(SAMPLE, width)) for left in _spread(width)]
+        yield np.concatenate([read(tile) for tile in tiles], axis=1)
 
 
 def _spread(size: int) -> list[int]:
@@ -178,7 +216,7 @@ def _spread(size: int) -> list[int]:
 def _tile(scene: Scene, options: DenoiseOptions, restorer: Restorer, overlap: int) -> int:
     """Choose the side of tiles: the largest that memory allows, or a smaller one that leaves less to compute."""
     height, width = scene.size
-    largest = min(max(height, width), restorer.tile or max(height, width))
+    largest = restorer.tile or max(height, width)
     if options.max_memory is not None or height * width > SMALL:
         largest = min(largest, _affordable(scene, options, restorer, overlap))
     return cheapest_tile(height, width, largest, overlap)
@@ -189,14 +227,18 @@ def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overl
 
     Raises PictureError if not even the smallest does.
     """
-    bytes_per_pixel, beside = restorer.memory()
-    least = 2 * overlap + 32
-    left = allowed(options.max_memory) - resident() - beside
-    side = int((max(0, left) / (bytes_per_pixel + 4 * IMAGE_BYTES)) ** 0.5) // 16 * 16
-    if side < least:
-        needed = (least**2 * bytes_per_pixel - left) / 2**20
-        raise PictureError(f"memory lacks {max(1, needed):.0f} MB for the smallest tiles. Allow more with --max-memory")
-    return side
+    per_pixel, beside = restorer.memory()
+    per_pixel += 4 * IMAGE_BYTES  # the tile, restored, weighed and encoded
+    width = scene.size[1]
+    left = allowed(options.max_memory) - resident() - beside - scene.held - SEAM * width * IMAGE_BYTES
+    sides = range(min(restorer.tile or LARGEST_TILE, LARGEST_TILE), 2 * overlap + 16, -16)
+    for side in sides:
+        if side * min(side, width) * per_pixel + side * scene.held_per_row <= left:
+            return side
+    lacks = sides[-1] * (sides[-1] * per_pixel + scene.held_per_row) - left
+    raise PictureError(
+        f"memory lacks {max(1, lacks >> 20)} MB even for small tiles. Allow more with --max-memory, or save it as TIFF"
+    )
 
 
 def open_mask(mask: str | os.PathLike[str] | NDArray[Any] | None, shape: tuple[int, ...]) -> Windows | None:
