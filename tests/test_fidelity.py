@@ -220,7 +220,7 @@ def palette(name: str, folder: Path) -> str:
 def several(name: str, folder: Path) -> str:
     """Every frame with its duration, the loop; or every page."""
     entry = FORMATS[name]
-    if entry.write_pages is None:
+    if not entry.pages:
         return NO
     source, target = (folder / f"{letter}{entry.suffixes[0]}" for letter in "mn")
     first, *rest = (Image.fromarray(np.roll(smooth(3), 5 * i, axis=1)) for i in range(4))

@@ -62,7 +62,7 @@ def read_pages(source: str | os.PathLike[str]) -> Pages:
     with _named(path):
         entry, data = _open(path, mapped=True)
         with _decoding(entry):
-            pages = entry.read_pages(data) if entry.read_pages is not None else _alone(entry.read(data[:]))
+            pages = entry.read_pages(data)
 
     def pictures() -> Iterator[Picture]:
         found = iter(pages)
@@ -124,7 +124,7 @@ def _open(path: Path, *, mapped: bool = False) -> tuple[Format, bytes | mmap]:
     with path.open("rb") as file:
         head = file.read(HEAD)
         entry = FORMATS[recognise(head, path.suffix)]
-        if mapped and entry.read_pages is not None and not entry.frames:
+        if mapped and entry.pages and not entry.frames:
             return entry, mmap(file.fileno(), 0, access=ACCESS_READ)
         return entry, head + file.read()
 
@@ -190,7 +190,7 @@ def _check_holds_pages(entry: Format, like: Pages) -> None:
     if len(like) == 1 and not like.frames:
         return
     what = f"{len(like)} {'frames' if like.frames else 'pages'}"
-    if entry.write_pages is None:
+    if not entry.pages:
         raise PictureError(f"{what}; {entry.title} holds one picture. Name a .tif file, or one of the source's format")
     if entry.frames and not like.frames:
         raise PictureError(f"{what}; {entry.title} would show them as an animation. Name a .tif file")
@@ -205,10 +205,7 @@ def _encode(file: BinaryIO, entry: Format, pictures: Iterable[Picture], like: Pa
             entry.check_holds(picture)
             yield picture
 
-    if entry.write_pages is not None and (len(like) > 1 or like.frames or not entry.frames):
-        entry.write_pages(file, checked(), like, path)
-    else:
-        file.writelines(entry.write(picture) for picture in checked())
+    entry.write_pages(file, checked(), like, path)
 
 
 @contextmanager

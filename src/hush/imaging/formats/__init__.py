@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hush.errors import PictureError
-from hush.imaging.formats import apng, avif, gif, heif, jpeg, pillow, plain, png, raw, tiff, webp
+from hush.imaging.formats import marks
 from hush.imaging.formats.picture import INTACT, Format
-from hush.imaging.formats.tags import is_tiff
 
 GRAY, COLOUR = ("gray",), ("gray", "RGB")
 RGB, COLOUR_ALPHA = ("RGB", "RGB+alpha"), ("gray", "RGB", "RGB+alpha")
@@ -16,92 +15,74 @@ ALPHA = ("gray", "gray+alpha", "RGB", "RGB+alpha")
 INKS = (*ALPHA, "CMYK")
 HEAD = 64  # bytes by which a format is recognised
 
+HERE = __name__ + "."
+NUMBERS = ("bool", "uint8", "uint16", "float16", "float32", "float64")
+
 FORMATS: dict[str, Format] = {
     "png": Format(
         "PNG",
         (".png", ".apng"),
-        png.is_png,
-        png.read,
-        png.write,
+        marks.is_png,
+        HERE + "apng",
         {"bool": GRAY, "uint8": ALPHA, "uint16": ALPHA},
-        apng.read_pages,
-        apng.write_pages,
+        pages=True,
         frames=True,
     ),
     "jpeg": Format(
         "JPEG",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
-        jpeg.is_jpeg,
-        jpeg.read,
-        jpeg.write,
+        marks.is_jpeg,
+        HERE + "jpeg",
         {"uint8": ("gray", "RGB", "CMYK")},
     ),
     "tiff": Format(
         "TIFF",
         (".tif", ".tiff"),
-        is_tiff,
-        tiff.read,
-        tiff.write,
+        marks.is_tiff,
+        HERE + "tiff",
         {"bool": GRAY, "uint8": INKS, "uint16": INKS, "float16": ALPHA, "float32": ALPHA, "float64": ALPHA},
-        tiff.read_pages,
-        tiff.write_pages,
+        pages=True,
     ),
-    "webp": Format(
-        "WebP", (".webp",), webp.is_webp, webp.read, webp.write, {"uint8": RGB}, webp.read_pages, webp.write_pages, True
-    ),
+    "webp": Format("WebP", (".webp",), marks.is_webp, HERE + "webp", {"uint8": RGB}, pages=True, frames=True),
     "avif": Format(
         "AVIF",
         (".avif", ".avifs"),
-        avif.is_avif,
-        avif.read,
-        avif.write,
+        marks.is_avif,
+        HERE + "avif",
         {"uint8": COLOUR_ALPHA, "uint16": RGB},
-        avif.read_pages,
-        avif.write_pages,
+        pages=True,
         frames=True,
     ),
-    "gif": Format(
-        "GIF", (".gif",), gif.is_gif, gif.read, gif.write, {"uint8": RGB}, gif.read_pages, gif.write_pages, True
-    ),
+    "gif": Format("GIF", (".gif",), marks.is_gif, HERE + "gif", {"uint8": RGB}, pages=True, frames=True),
     "bmp": Format(
         "BMP",
         (".bmp", ".dib"),
-        pillow.is_bmp,
-        pillow.read_bmp,
-        pillow.write_bmp,
+        marks.is_bmp,
+        HERE + "pillow",
         {"bool": GRAY, "uint8": COLOUR_ALPHA},
+        suffix="_bmp",
     ),
     "netpbm": Format(
         "Netpbm",
         (".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
-        plain.is_netpbm,
-        plain.read_netpbm,
-        plain.write_netpbm,
+        marks.is_netpbm,
+        HERE + "plain",
         {"bool": GRAY, "uint8": COLOUR, "uint16": COLOUR, "float32": COLOUR},
-        plain.read_netpbm_pages,
-        plain.write_netpbm_pages,
+        pages=True,
+        suffix="_netpbm",
     ),
-    "npy": Format(
-        "NPY",
-        (".npy",),
-        plain.is_npy,
-        plain.read_npy,
-        plain.write_npy,
-        dict.fromkeys(("bool", "uint8", "uint16", "float16", "float32", "float64"), ALPHA),
-    ),
+    "npy": Format("NPY", (".npy",), marks.is_npy, HERE + "plain", dict.fromkeys(NUMBERS, ALPHA), suffix="_npy"),
     "heif": Format(
         "HEIF",
         (".heic", ".heif", ".hif"),
-        heif.is_heif,
-        heif.read,
-        heif.write,
+        marks.is_heif,
+        HERE + "heif",
         {"uint8": COLOUR_ALPHA, "uint16": COLOUR_ALPHA},
-        heif.read_pages,
-        heif.write_pages,
+        pages=True,
     ),
-    "raw": Format("camera raw", raw.SUFFIXES, raw.is_raw, raw.read, raw.write, {}),
+    "raw": Format("camera raw", marks.RAW_SUFFIXES, marks.is_raw, HERE + "raw", {}),
     # Nothing marks a TGA but its suffix.
-    "tga": Format("TGA", (".tga",), lambda head: False, pillow.read_tga, pillow.write_tga, {"uint8": ALPHA}),
+    "tga": Format("TGA", (".tga",), lambda head: False, HERE + "pillow", {"uint8": ALPHA}, suffix="_tga"),
 }
 
 # What is recognised, but not read: a word of advice each.
@@ -123,7 +104,7 @@ def recognise(head: bytes, suffix: str) -> str:
     """
     if not head:
         raise PictureError(f"0 bytes, so no picture. {INTACT}")
-    if suffix.lower() in raw.SUFFIXES and is_tiff(head):
+    if suffix.lower() in marks.RAW_SUFFIXES and marks.is_tiff(head):
         return "raw"
     for name, entry in FORMATS.items():
         if entry.matches(head):

@@ -1,4 +1,4 @@
-"""Animated PNG (W3C, third edition): frames are composed here, so that 16 bits stay 16 bits."""
+"""PNG, still or animated (W3C, third edition): frames are composed here, so that 16 bits stay 16 bits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.formats import png
 from hush.imaging.formats.codecs import vips_decode
+from hush.imaging.formats.marks import PNG_SIGNATURE as SIGNATURE
 from hush.imaging.formats.picture import INTACT, Pages, Picture, check_size
 from hush.imaging.formats.tags import Data
 
@@ -33,6 +34,16 @@ class Frame:
     def delay(self) -> tuple[int, int]:
         """Return seconds as a fraction."""
         return (self.control[5], self.control[6] or 100) if self.control else (0, 100)
+
+
+def read(data: bytes) -> Picture:
+    """Read a still PNG."""
+    return png.read(data)
+
+
+def write(picture: Picture) -> bytes:
+    """Write a still PNG."""
+    return png.write(picture)
 
 
 def read_pages(data: Data) -> Pages:
@@ -123,7 +134,7 @@ def _over(above: NDArray[Any], below: NDArray[Any]) -> NDArray[Any]:
 
 def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
     """Write an animation: every frame whole, replacing the one before."""
-    file.write(png.SIGNATURE)
+    file.write(SIGNATURE)
     number, moving = 0, 0
     after: tuple[png.Chunk, ...] = ()
     place = 0

@@ -43,11 +43,6 @@ class Settings:
     signal: tuple[int, int] | None = None  # codes of primaries and transfer, where they are not those of sRGB
 
 
-def is_avif(head: bytes) -> bool:
-    """Tell an AVIF by the brands in its first box."""
-    return head[4:8] == b"ftyp" and any(brand in head[8:64] for brand in (b"avif", b"avis"))
-
-
 def settings_of(data: bytes) -> Settings:
     """Read depth, subsampling and colours from the boxes."""
     bits = [data[at.end() + 2] for at in re.finditer(b"av1C", data[:HEADERS]) if at.end() + 2 < len(data)]

@@ -43,11 +43,6 @@ class Blocks:
     pictures: tuple[tuple[int, int], ...]  # where descriptor and pixels of each picture begin and end
 
 
-def is_gif(head: bytes) -> bool:
-    """Tell a GIF by its first bytes."""
-    return head[:6] in (b"GIF87a", b"GIF89a")
-
-
 def read(data: bytes) -> Picture:
     """Read a GIF of one picture as RGB, with alpha where it has transparent pixels."""
     blocks = split(data)

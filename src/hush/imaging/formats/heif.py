@@ -19,7 +19,6 @@ from hush.imaging.formats.tags import Data
 
 QUALITY = 90  # HEIC does not tell the quality that it was written with
 EXIF = b"Exif\0\0"
-BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"mif2", b"msf1")
 SIGNAL = ("color_primaries", "transfer_characteristics", "matrix_coefficients", "full_range_flag")  # ITU-T H.273
 
 
@@ -32,11 +31,6 @@ class HeifCoding:
     signal: tuple[int, int, int, int] | None = None  # codes of primaries, transfer, matrix, and if the range is full
     icc: bytes | None = None  # as it was in the file
     primary: bool = True
-
-
-def is_heif(head: bytes) -> bool:
-    """Tell a HEIF by the brand in its first box."""
-    return head[4:8] == b"ftyp" and head[8:12] in BRANDS
 
 
 def read(data: bytes) -> Picture:

@@ -51,11 +51,6 @@ class JpegCoding:
     index: int = field(default=0, compare=False)  # offset that the index of further pictures counts from
 
 
-def is_jpeg(head: bytes) -> bool:
-    """Tell a JPEG by its first bytes."""
-    return head.startswith(b"\xff\xd8\xff")
-
-
 def read(data: bytes) -> Picture:
     """Read a gray, RGB or CMYK JPEG; 255 is full ink."""
     pixels, image = _decode(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -91,17 +92,46 @@ class Pages:
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: how it is recognised, what it holds, and its two functions."""
+    """A file format: how it is recognised, what it holds, and the module that reads and writes it.
+
+    The module is imported when it is needed. It has ``read(data) -> Picture`` and ``write(picture) -> bytes``, and for
+    files of several pictures ``read_pages(data) -> Pages`` and ``write_pages(file, pictures, like, target)``; where one
+    module serves several formats, the names end in ``suffix``.
+    """
 
     title: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]  # of a file's first bytes
-    read: Callable[[bytes], Picture]
-    write: Callable[[Picture], bytes]
+    module: str
     holds: Mapping[str, tuple[str, ...]]  # dtype -> what the channels may be
-    read_pages: Callable[[Data], Pages] | None = None  # None: it holds one picture
-    write_pages: Callable[[BinaryIO, Iterable[Picture], Pages, Path], None] | None = None
-    frames: bool = False  # several pictures in it are an animation, not pages
+    pages: bool = False  # it holds several pictures
+    frames: bool = False  # and they are an animation
+    suffix: str = ""
+
+    def _function(self, name: str) -> Any:
+        return getattr(import_module(self.module), name + self.suffix)
+
+    def read(self, data: bytes) -> Picture:
+        """Read a file's only picture."""
+        return self._function("read")(data)
+
+    def write(self, picture: Picture) -> bytes:
+        """Write a picture as the bytes of a file."""
+        return self._function("write")(picture)
+
+    def read_pages(self, data: Data) -> Pages:
+        """Read all pictures of a file."""
+        if self.pages:
+            return self._function("read_pages")(data)
+        picture = self.read(data[:])
+        return Pages(picture.format, 1, lambda: iter([picture]))
+
+    def write_pages(self, file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
+        """Write pictures, as they come, into an open file."""
+        if self.pages and (len(like) > 1 or like.frames or not self.frames):
+            self._function("write_pages")(file, pictures, like, target)
+        else:
+            file.writelines(map(self.write, pictures))
 
     def check_holds(self, picture: Picture) -> None:
         """Raise PictureError if this format would change the pixels' type or channels."""

@@ -36,11 +36,6 @@ class PillowCoding:
     extensions: tuple[bytes, ...] = ()  # GIF: looping, comments, XMP and profile blocks, verbatim
 
 
-def is_bmp(head: bytes) -> bool:
-    """Tell a BMP by its first bytes and its header's size."""
-    return head[:2] == b"BM" and head[14:18] in [struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124)]
-
-
 def read_bmp(data: bytes) -> Picture:
     """Read a BMP of any depth."""
     pixels, info, palette = decode("Bmp", data)

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
+from hush.imaging.formats.marks import NETPBM, is_netpbm
 from hush.imaging.formats.picture import INTACT, Pages, Picture, check_size
 from hush.imaging.formats.tags import Data
 
 TOKEN = re.compile(rb"\s+|#[^\r\n]*|[^\s#]+")
-CHANNELS = {b"P1": 1, b"P2": 1, b"P3": 3, b"P4": 1, b"P5": 1, b"P6": 3, b"Pf": 1, b"PF": 3}
-NPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,6 @@ class NetpbmCoding:
     text: bool = False  # values in decimal digits
     comments: tuple[bytes, ...] = ()
     scale: float = 1.0  # of a PFM; a remark on its values, not applied to them
-
-
-def is_netpbm(head: bytes) -> bool:
-    """Tell a Netpbm file by its first bytes."""
-    return head[:2] in CHANNELS and (head[2:3].isspace() or head[2:3] == b"#")
-
-
-def is_npy(head: bytes) -> bool:
-    """Tell an NPY file by its first bytes."""
-    return head.startswith(NPY)
 
 
 def read_netpbm(data: Data) -> Picture:
@@ -51,7 +40,7 @@ def read_netpbm(data: Data) -> Picture:
     return picture
 
 
-def read_netpbm_pages(data: Data) -> Pages:
+def read_pages_netpbm(data: Data) -> Pages:
     """Read the pictures of a Netpbm file, which may follow on one another."""
     starts = [0]
     while is_netpbm(data[(end := _end(data, starts[-1])) : end + 3]):
@@ -66,13 +55,13 @@ def _end(data: Data, start: int) -> int:
     (width, height, *rest), _, at = _header(data, start, 2 if bits else 3)
     if magic in (b"P1", b"P2", b"P3"):
         return len(data)
-    count = int(width) * int(height) * CHANNELS[magic]
+    count = int(width) * int(height) * NETPBM[magic]
     if bits:
         return at + (int(width) + 7) // 8 * int(height)
     return at + count * (4 if magic in (b"Pf", b"PF") else 1 if int(rest[0]) < 256 else 2)
 
 
-def write_netpbm_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
+def write_pages_netpbm(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
     """Write pictures one behind the other."""
     file.writelines(map(write_netpbm, pictures))
 
@@ -90,7 +79,7 @@ def _read_netpbm(data: Data, start: int) -> tuple[Picture, int]:
             raise PictureError(f"a Netpbm file with the maximum {maximum}; 1 to 65535 is allowed. {INTACT}")
         dtype = "u1" if maximum < 256 else ">u2"
         full_scale = None if bits or maximum in (255, 65_535) else float(maximum)
-    shape = (int(height), int(width), CHANNELS[magic])
+    shape = (int(height), int(width), NETPBM[magic])
     check_size(*shape, dtype, len(data) - start)
     if text:
         values, end = _digits(data[at:], bits, shape, dtype), len(data)

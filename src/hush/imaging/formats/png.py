@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import exact_palette, squeezed, vips_decode, vips_image
 from hush.imaging.formats.colour import png_profile
+from hush.imaging.formats.marks import PNG_SIGNATURE as SIGNATURE
 from hush.imaging.formats.picture import INTACT, Metadata, Picture
 from hush.imaging.formats.previews import plain_xmp, refreshed
 
 Chunk = tuple[bytes, bytes]  # type, content
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 INCH = 0.0254  # metres
 LIMIT = 64 * 2**20  # bytes that a compressed profile or text may unfold to
@@ -43,11 +43,6 @@ class PngCoding:
     @property
     def interlaced(self) -> bool:
         return self.header[12:13] == b"\x01"
-
-
-def is_png(head: bytes) -> bool:
-    """Tell a PNG by its first bytes."""
-    return head.startswith(SIGNATURE)
 
 
 def read(data: bytes, *, frame: bool = False) -> Picture:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from hush.imaging.formats.marks import is_tiff
 from hush.imaging.formats.picture import Picture
-from hush.imaging.formats.tags import byte_order, is_tiff
+from hush.imaging.formats.tags import byte_order
 
 ORIENTATION = 274
 JPEG_PLACE, JPEG_BYTES = 513, 514  # tags of the thumbnail's directory

@@ -10,36 +10,14 @@ from threading import Lock
 
 from hush.errors import PictureError, need
 from hush.imaging.formats.codecs import library_reason
+from hush.imaging.formats.marks import is_tiff
 from hush.imaging.formats.picture import INTACT, Metadata, Picture, check_size
-from hush.imaging.formats.tags import Data, Tag, directories, exif_stream, is_tiff
+from hush.imaging.formats.tags import Data, Tag, directories, exif_stream
 
-MARKS = ((b"FUJIFILMCCD-RAW", 0), (b"IIRO", 0), (b"IIRS", 0), (b"MMOR", 0), (b"IIU\0", 0), (b"ftypcrx ", 4))
-CR2 = (b"CR\x02", 8)
-SUFFIXES = (
-    ".dng",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".nrw",
-    ".arw",
-    ".sr2",
-    ".orf",
-    ".rw2",
-    ".raf",
-    ".pef",
-    ".srw",
-    ".3fr",
-    ".iiq",
-)
 ORIENTATION = 274
 KEPT = {270, 271, 272, ORIENTATION, 305, 306, 315, 33432, 34665, 34853}  # texts, orientation, EXIF and GPS
 SRGB_GAMMA = (2.4, 12.92)
 _SILENT = Lock()
-
-
-def is_raw(head: bytes) -> bool:
-    """Tell camera raw by its first bytes; most kinds look like TIFF, and are told by their suffix."""
-    return any(head.startswith(mark, at) for mark, at in MARKS) or (is_tiff(head) and head.startswith(*CR2))
 
 
 def read(data: Data) -> Picture:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from hush.errors import PictureError
+from hush.imaging.formats.marks import is_tiff
 
 Data = bytes | mmap  # a file's bytes
 
@@ -49,11 +50,6 @@ class Tag:
 def whole(*values: int, kind: int = LONG) -> Tag:
     """Make a tag of whole numbers."""
     return Tag(kind, len(values), struct.pack(f"{NATIVE}{len(values)}{INTEGERS[kind]}", *values))
-
-
-def is_tiff(head: bytes) -> bool:
-    """Tell a TIFF or BigTIFF by its first bytes."""
-    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def forget(data: Data) -> None:

@@ -31,11 +31,6 @@ CODED = (b"ALPH", b"VP8 ", b"VP8L")
 LONGEST = 2**24 - 1  # milliseconds and pixels that 24 bits hold
 
 
-def is_webp(head: bytes) -> bool:
-    """Tell a WebP by its first bytes."""
-    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-
-
 def read(data: bytes) -> Picture:
     """Read a still WebP: RGB, with or without alpha."""
     chunks = split(data)
