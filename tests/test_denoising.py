@@ -177,7 +177,7 @@ def test_tiled_equals_untiled(shape: tuple[int, ...], tiny: str) -> None:
 
 @pytest.mark.parametrize("size", [(1300, 1300), (3000, 4000), (1281, 40), (9000, 7000)])
 def test_tiles_waste_little(size: tuple[int, int]) -> None:
-    tile = module._cheapest_tile(*size, 1280, 48)
+    tile = module.cheapest_tile(*size, 1280, 48)
     assert tile <= 1280
     tiles = plan_tiles(*size, tile, 48)
     assert len(tiles) * tiles[0].height * tiles[0].width < 1.3 * size[0] * size[1]

@@ -13,8 +13,9 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -23,18 +24,19 @@ from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
 
 from conftest import shared_data
-from hush.errors import PictureError
+from hush.errors import MissingExtra, PictureError
+from hush.imaging import files
 from hush.imaging.files import Metadata, Picture, find_pictures, is_picture, output_path, read, write
 from hush.imaging.formats import FORMATS, png, tiff
 from hush.imaging.formats.jpeg import JpegCoding
 from hush.imaging.formats.picture import check_size
+from hush.imaging.formats.tags import directories
 
 RNG = np.random.default_rng(0)
 CHANNELS = {"gray": 1, "gray+alpha": 2, "RGB": 3, "RGB+alpha": 4, "CMYK": 4}
-LOSSY = ("jpeg", "webp", "avif", "gif")
-HELD = [
-    (name, dtype, kind) for name, entry in FORMATS.items() for dtype, kinds in entry.holds.items() for kind in kinds
-]
+LOSSY = ("jpeg", "webp", "avif", "gif", "heif")
+WRITTEN = [name for name in FORMATS if name != "raw" and (name != "heif" or find_spec("pillow_heif"))]
+HELD = [(name, dtype, kind) for name in WRITTEN for dtype, kinds in FORMATS[name].holds.items() for kind in kinds]
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
 
@@ -77,7 +79,7 @@ def test_every_format_returns_what_it_holds(
         assert again.coding == picture.coding
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSY if name != "gif"])
+@pytest.mark.parametrize("name", [name for name in LOSSY if name in WRITTEN and name != "gif"])
 def test_formats_with_loss_stay_near(name: str, tmp_path: Path) -> None:
     picture = read(write(tmp_path / f"x{suffix(name)}", Picture(smooth())))
     assert np.abs(picture.pixels.astype(int) - smooth()).mean() < 1.5
@@ -132,16 +134,12 @@ def test_jpeg_that_stores_luminance_and_inks_keeps_fine_tables(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2", "4:4:4"])
-def test_avif_keeps_its_subsampling_and_deeper_ones_are_refused(subsampling: str, tmp_path: Path) -> None:
+def test_avif_keeps_its_subsampling(subsampling: str, tmp_path: Path) -> None:
     alpha = np.dstack([smooth(), smooth()[..., 0]])
     Image.fromarray(alpha).save(tmp_path / "x.avif", subsampling=subsampling)
     picture = read(tmp_path / "x.avif")
     assert picture.coding.subsampling == subsampling
     assert read(write(tmp_path / "y.avif", picture)).coding == picture.coding
-    data = (tmp_path / "x.avif").read_bytes()
-    at = data.index(b"av1C") + 6
-    (tmp_path / "x.avif").write_bytes(data[:at] + bytes([data[at] | 0x40]) + data[at + 1 :])
-    assert "more than 8 bits" in refusal(tmp_path / "x.avif")
 
 
 def test_jpeg_index_of_further_pictures_is_not_copied(tmp_path: Path) -> None:
@@ -286,7 +284,7 @@ def test_the_content_tells_the_format_and_the_name_does_not_change_it(tmp_path: 
 def broken_files(folder: Path) -> dict[str, tuple[bytes, str]]:
     """Return contents that are no picture, by name, with words of the refusal."""
     picture = Picture(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    data = {name: write(folder / f"whole{suffix(name)}", picture).read_bytes() for name in FORMATS}
+    data = {name: write(folder / f"whole{suffix(name)}", picture).read_bytes() for name in WRITTEN}
     half = {name: content[: len(content) * 2 // 3] for name, content in data.items()}
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = png.join([(b"IHDR", header), (b"IDAT", zlib.compress(bytes(9999))), (b"IEND", b"")])
@@ -316,9 +314,8 @@ def broken_files(folder: Path) -> dict[str, tuple[bytes, str]]:
         "five.tif": (_tif(np.zeros((4, 4, 5), np.uint8), photometric="rgb", planarconfig="contig"), "5 channels"),
         "nan.tif": (_tif(np.full((4, 4), np.nan, np.float32)), "NaN"),
         "stack.tif": (_tif(np.zeros((5, 4, 4), np.uint16), imagej=True), "several pages"),
-        "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC is not read"),
-        "photo.nef": (_tif(np.zeros((4, 4), np.uint8)), "camera raw"),
-        **{f"moving{suffix(name)}": (content, "single") for name, content in moving.items()},
+        "photo.jxl": (b"\xff\x0a" + bytes(40), "JPEG XL is not read"),
+        **{f"moving{suffix(name)}": (content, "is taken") for name, content in moving.items()},
         **{f"half{suffix(name)}": (content, f"half{suffix(name)}") for name, content in half.items()},
     }
 
@@ -417,12 +414,11 @@ def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:
 def test_a_refusing_disk_leaves_nothing_behind(
     number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[: len(data) // 2])
+    def half(file: BinaryIO, *rest: object) -> None:
+        file.write(b"half of a picture")
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(files, "_encode", half)
     with pytest.raises(PictureError, match=words):
         write(tmp_path / "x.png", Picture(smooth()))
     assert list(tmp_path.iterdir()) == []
@@ -439,7 +435,7 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 import numpy as np
-from hush.errors import PictureError
+from hush.errors import MissingExtra, PictureError
 from hush.imaging.files import Picture, write
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -462,17 +458,16 @@ def test_a_full_disk_costs_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 
 KILLED = """
 import sys, time
-from pathlib import Path
 import numpy as np
+from hush.imaging import files
 from hush.imaging.files import Picture, write
 
-def stall(self, data):
-    with self.open("wb") as file:
-        file.write(data[: len(data) // 2])
-        file.flush()
-        time.sleep(60)
+def stall(file, *rest):
+    file.write(b"half of a picture")
+    file.flush()
+    time.sleep(60)
 
-Path.write_bytes = stall
+files._encode = stall
 write(sys.argv[1], Picture(np.zeros((64, 64, 3), np.uint8)), overwrite=True)
 """
 
@@ -536,6 +531,11 @@ def test_output_path_lies_beside_the_source_or_where_told() -> None:
 # The odd files
 
 
+def plain(metadata: Metadata) -> tuple[Metadata, Any]:
+    """Return metadata and the tags of their EXIF, without its thumbnail, which is made anew."""
+    return replace(metadata, exif=None), directories(metadata.exif or b"")
+
+
 def test_odd_files_return_with_their_metadata_or_are_refused_in_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -543,22 +543,26 @@ def test_odd_files_return_with_their_metadata_or_are_refused_in_one_line(
     for source in sorted(shared_data("formats").iterdir()):
         try:
             picture = read(source)
-        except PictureError as error:
+        except (PictureError, MissingExtra) as error:
             refused[source.name] = str(error)
             continue
         again = read(write(tmp_path / source.name, picture))
-        assert again.metadata == picture.metadata, source.name
+        assert plain(again.metadata) == plain(picture.metadata), source.name
         assert (again.format, again.kind, again.pixels.dtype) == (picture.format, picture.kind, picture.pixels.dtype)
         difference = np.abs(again.pixels.astype(float) - picture.pixels.astype(float)).mean()
-        lossy = picture.format in ("jpeg", "avif") or (picture.format == "webp" and not picture.coding.lossless)
+        lossy = picture.format in ("jpeg", "avif", "heif") or (picture.format == "webp" and not picture.coding.lossless)
         assert difference <= (2 if lossy else 0), source.name
         if isinstance(picture.coding, JpegCoding):
-            assert again.coding.segments == picture.coding.segments
+            assert [s for s in again.coding.segments if not s[1].startswith(b"Exif")] == [
+                s for s in picture.coding.segments if not s[1].startswith(b"Exif")
+            ]
     assert capfd.readouterr() == ("", "")
     assert not any("\n" in message for message in refused.values())
-    assert list(refused) == [
+    heif = [] if "heif" in WRITTEN else ["hopper.heif", "samplefilehub.heif"]
+    assert set(refused) == {
         "12bit.cropped.tif", "16bit.cropped.jp2", "broken.png", "broken_data_stream.png", "decompression_bomb.gif",
-        "dispose_none.gif", "hopper.heif", "lab.tif", "mode_16bit.png", "multipage.tiff", "negative_size.ppm",
-        "samplefilehub.heif", "text_named.jpg", "truncated_image.png", "truncated_jpeg.jpg", "zero_bytes.png",
+        "dispose_none.gif", "lab.tif", "mode_16bit.png", "multipage.tiff", "negative_size.ppm",
+        "text_named.jpg", "truncated_image.png", "truncated_jpeg.jpg", "zero_bytes.png",
         "zero_width.gif",
-    ]  # fmt: skip
+        *heif,
+    }  # fmt: skip

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hush.cli.console import bar, complain, number, say, say_json, show_table
-from hush.cli.using import DeviceOption, JsonOption, PrecisionOption, RuntimeOption, weight_names
+from hush.cli.denoising import DeviceOption, PrecisionOption, RuntimeOption, weight_names
+from hush.cli.using import JsonOption
 from hush.errors import UsageError, need
 from hush.names import nearest
 

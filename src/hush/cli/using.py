@@ -7,157 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hush.cli.console import bar, complain, duration, number, say, say_json, show_table
-from hush.errors import HushError, UsageError
+from hush.cli.console import bar, complain, number, say, say_json, show_table
+from hush.cli.denoising import DenoiseCommand, WeightsOption, denoise
+from hush.errors import HushError
 
 if TYPE_CHECKING:
     from hush.restoring.demonstration import Demonstration
-    from hush.restoring.denoising import FileFailure, FileResult
 
 PANEL = "Pictures"
-
-
-def weight_names() -> list[str]:
-    """Return what completes --weights."""
-    from hush.restoring.weights import WEIGHTS
-
-    return [*WEIGHTS, "identity", "classical:nlm", "classical:tv", "classical:wavelet", "classical:median"]
-
-
-WeightsOption = Annotated[
-    str,
-    typer.Option(
-        "--weights",
-        metavar="NAME|FILE",
-        autocompletion=weight_names,
-        help="Weights by name (see: hush list weights), an .onnx file of hush, a run's .safetensors, "
-        "NETWORK@FILE for bare arrays, classical:nlm (tv, wavelet, median, bm3d), or identity.",
-    ),
-]
-RuntimeOption = Annotated[
-    str,
-    typer.Option(
-        "--runtime",
-        metavar="auto|openvino|torch|onnx",
-        help="What runs the weights; auto is openvino on a processor, torch on a GPU.",
-    ),
-]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
-PrecisionOption = Annotated[
-    str,
-    typer.Option(
-        "--precision",
-        metavar="auto|fast|exact",
-        help="fast: 16-bit arithmetic where the machine is made for it; exact: float32; auto: fast where it cannot "
-        "show.",
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (denoise, estimate, demo, doctor):
+    app.command(cls=DenoiseCommand, rich_help_panel=PANEL)(denoise)
+    for command in (estimate, demo, doctor):
         app.command(rich_help_panel=PANEL)(command)
-
-
-def denoise(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders or globs.")],
-    out: Annotated[
-        str | None,
-        typer.Option("-o", "--out", help="A file for one picture, or a folder. Default: beside the input."),
-    ] = None,
-    weights: WeightsOption = "gaussian",
-    sigma: Annotated[
-        str,
-        typer.Option(metavar="N|auto", help="Deviation of the noise on the 8-bit scale, 0 to 255; auto estimates it."),
-    ] = "auto",
-    strength: Annotated[
-        float, typer.Option(metavar="0..1", help="How much of the change to keep; 0 returns the input.")
-    ] = 1.0,
-    runtime: RuntimeOption = "auto",
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Search folders inside folders too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture.")] = False,
-) -> None:
-    """Remove the noise from pictures.
-
-    The restored picture is written beside the input with -hush in its name,
-    in the same format and bit depth; nothing is overwritten unless told.
-    Pictures that fail do not stop the others; they are listed at the end.
-
-    \b
-    hush denoise photo.jpg                        writes photo-hush.jpg
-    hush denoise holiday/ -o clean/               a whole folder
-    hush denoise scan.tif --sigma 12 --strength 0.8
-    hush denoise 'raw/*.png' -o out/ --weights runs/mine/best.onnx
-    """
-    from hush.imaging.files import find_pictures
-    from hush.restoring.denoising import DenoiseOptions, FileFailure, denoise_files
-
-    options = DenoiseOptions(
-        sigma=read_sigma(sigma),
-        strength=strength,
-        weights=weights,
-        runtime=runtime,
-        device=device,
-        precision=precision,
-        overwrite=overwrite,
-    )
-    total = len(find_pictures(inputs, recursive=recursive))
-    failures: list[FileFailure] = []
-    done = 0
-    with bar("denoising", total) as show:
-
-        def show_tiles(tile: int, tiles: int) -> None:
-            show(done + tile / tiles)
-
-        for result in denoise_files(inputs, out, options, recursive=recursive, progress=show_tiles):
-            done += 1
-            show(done, description=f"{done} of {total}")
-            if isinstance(result, FileFailure):
-                failures.append(result)
-            _show_result(result, as_json)
-    if failures:
-        _complain_of(failures, total)
-        raise typer.Exit(1)
-
-
-def read_sigma(text: str) -> float | None:
-    """Read --sigma: a number, or auto for None.
-
-    Raises UsageError for anything else.
-    """
-    if text == "auto":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(
-            f"sigma is {text!r}; it must be auto or a number from 0 to 255 (8-bit scale), such as 25"
-        ) from None
-
-
-def _show_result(result: FileResult | FileFailure, as_json: bool) -> None:
-    from hush.restoring.denoising import FileFailure
-
-    if isinstance(result, FileFailure):
-        if as_json:
-            say_json({"source": result.source, "error": str(result.error)})
-    elif as_json:
-        say_json(vars(result))
-    else:
-        level = "" if result.sigma is None else f"sigma {result.sigma:.1f}, "
-        say(f"{result.source} -> {result.target}  ({level}{result.megapixels:.2f} MP, {duration(result.seconds)})")
-
-
-def _complain_of(failures: list[FileFailure], total: int) -> None:
-    if total > 1:
-        complain(f"{len(failures)} of {total} pictures failed:")
-    for failure in failures:
-        complain(str(failure.error))
 
 
 def estimate(

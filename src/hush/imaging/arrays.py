@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from hush.errors import PictureError
 
 FULL_SCALES = {"b1": 1.0, "u1": 255.0, "u2": 65535.0, "f2": 1.0, "f4": 1.0, "f8": 1.0}  # kind and bytes of a dtype
+Range = float | tuple[float, float]  # the value that becomes 1, or the two that become 0 and 1
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601; the gray of BSD68 and Set12
 
 
@@ -27,34 +28,44 @@ class Encoding:
     squeeze: bool  # the array was (H, W), not (H, W, C)
     full_scale: float  # the value that became 1.0
     alpha: NDArray[Any] | None = None  # (H, W), in the array's own dtype
+    low: float = 0.0  # the value that became 0.0
 
 
 def decode(
-    array: ArrayLike, *, full_scale: float | None = None, cmyk: bool = False
+    array: ArrayLike, *, full_scale: Range | None = None, cmyk: bool = False
 ) -> tuple[NDArray[np.float32], Encoding]:
     """Turn an array into an image and remember how to turn it back.
 
     ``array`` is bool, uint8, uint16, float16, float32 or float64, (H, W) or (H, W, C) with C = 1 (gray),
     2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha); with ``cmyk`` C = 4 means four inks. ``full_scale`` is the value
-    that becomes 1.0: by default 1, 255 or 65535 for integers and 1.0 for floats. Alpha is kept apart.
+    that becomes 1.0, or the two values that become 0.0 and 1.0: by default 1, 255 or 65535 for integers and 1.0 for
+    floats (see ``hush.imaging.ranges``). Alpha is kept apart.
 
     Returns the image, (H, W, 1), (H, W, 3) or for inks (H, W, 4) float32, and its Encoding. Values outside
     [0, 1] stay. A float32 array is not copied. Raises PictureError for any other array, and for NaN or infinity.
     """
     array = np.asarray(array)
     check_array(array, cmyk=cmyk)
-    full_scale = FULL_SCALES[array.dtype.str[1:]] if full_scale is None else float(full_scale)
-    if not (np.isfinite(full_scale) and full_scale > 0):
-        raise PictureError(f"full scale {full_scale:g}; it is a positive number, such as 255 or 4095")
+    low, high = _bounds(FULL_SCALES[array.dtype.str[1:]] if full_scale is None else full_scale)
     squeeze = array.ndim == 2
     colours, alpha = (array[..., np.newaxis], None) if squeeze else _without_alpha(array, cmyk)
-    if full_scale == 1:
+    if low != 0:
+        image = ((colours.astype(np.float64) - low) / (high - low)).astype(np.float32)
+    elif high == 1:
         with np.errstate(over="ignore"):
             image = colours.astype(np.float32, copy=False)
     else:
-        image = np.divide(colours, full_scale, dtype=np.float32, casting="unsafe")
+        image = np.divide(colours, high, dtype=np.float32, casting="unsafe")
     check_finite(image)
-    return image, Encoding(array.dtype, squeeze, full_scale, alpha)
+    return image, Encoding(array.dtype, squeeze, high, alpha, low)
+
+
+def _bounds(full_scale: Range) -> tuple[float, float]:
+    """Return the values that become 0.0 and 1.0; raises PictureError if they are none."""
+    low, high = full_scale if isinstance(full_scale, tuple) else (0.0, float(full_scale))
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise PictureError(f"full scale {full_scale}; it is a positive number, such as 255 or 4095, or two numbers")
+    return float(low), float(high)
 
 
 def encode(image: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
@@ -76,10 +87,13 @@ def _quantise(image: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
     """Scale an image to full scale in the encoding's dtype."""
     if encoding.dtype.kind == "b":
         return image >= 0.5
+    low, span = encoding.low, encoding.full_scale - encoding.low
     if encoding.dtype.kind == "f":
-        scaled = image if encoding.full_scale == 1 else image * np.float64(encoding.full_scale)
+        scaled = image if (low, span) == (0, 1) else image * np.float64(span) + low
         return scaled.astype(encoding.dtype)
-    scaled = np.multiply(image, encoding.full_scale, dtype=np.float32)  # 24 bits of mantissa hold 16 exactly
+    scaled = np.multiply(image, span, dtype=np.float64 if low else np.float32)  # 24 bits of mantissa hold 16 exactly
+    if low:
+        scaled += low
     np.rint(scaled, out=scaled)
     np.clip(scaled, 0, np.iinfo(encoding.dtype).max, out=scaled)
     return scaled.astype(encoding.dtype)
@@ -127,6 +141,11 @@ def _without_alpha(array: NDArray[Any], cmyk: bool) -> tuple[NDArray[Any], NDArr
     if cmyk or array.shape[2] in (1, 3):
         return array, None
     return array[..., :-1], array[..., -1].copy()
+
+
+def colours_of(array: NDArray[Any], *, cmyk: bool = False) -> NDArray[Any]:
+    """Return an array (H, W) or (H, W, C) without its alpha."""
+    return array[..., :-1] if array.ndim == 3 and array.shape[2] in (2, 4) and not cmyk else array
 
 
 def luminance(image: NDArray[Any]) -> NDArray[Any]:

@@ -11,17 +11,31 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import BinaryIO
 
-from hush.errors import HushError, PictureError
+from hush.errors import HushError, MissingExtra, PictureError
 from hush.imaging.arrays import check_array, check_finite
 from hush.imaging.formats import FORMATS, HEAD, SUFFIXES, format_of, recognise
 from hush.imaging.formats.codecs import library_reason
-from hush.imaging.formats.picture import INTACT, Metadata, Picture
+from hush.imaging.formats.picture import INTACT, Format, Metadata, Pages, Picture
 from hush.names import nearest
 
-__all__ = ["Metadata", "Picture", "find_pictures", "is_picture", "output_path", "read", "write"]
+__all__ = [
+    "Metadata",
+    "Pages",
+    "Picture",
+    "find_pictures",
+    "is_picture",
+    "output_path",
+    "read",
+    "read_pages",
+    "write",
+    "write_pages",
+]
 
 MARK = "-hush"  # in the name of a restored picture that lies beside its source
 
@@ -33,15 +47,75 @@ def read(source: str | os.PathLike[str]) -> Picture:
     orientation stays a tag. Raises PictureError, in one line, for whatever is no single intact picture.
     """
     path = Path(source)
+    with _named(path):
+        entry, data = _open(path)
+        with _decoding(entry):
+            return _checked(entry.read(data[:]), path)
+
+
+def read_pages(source: str | os.PathLike[str]) -> Pages:
+    """Read the pages, planes or frames of a file, each when the loop comes to it; most files hold one.
+
+    A TIFF's pages and planes take the memory of one at a time. Raises PictureError, at once or within the loop.
+    """
+    path = Path(source)
+    with _named(path):
+        entry, data = _open(path, mapped=True)
+        with _decoding(entry):
+            pages = entry.read_pages(data)
+
+    def pictures() -> Iterator[Picture]:
+        found = iter(pages)
+        while True:
+            with _named(path), _decoding(entry):
+                picture = next(found, None)
+                if picture is None:
+                    return
+                picture = _checked(picture, path)
+            yield picture
+
+    return replace(pages, open=pictures, path=path)
+
+
+def _alone(picture: Picture) -> Pages:
+    return Pages(picture.format, 1, lambda: iter([picture]))
+
+
+def _checked(picture: Picture, path: Path) -> Picture:
+    check_array(picture.pixels, cmyk=picture.cmyk)
+    if picture.pixels.dtype.kind == "f":
+        check_finite(picture.pixels)
+    return replace(picture, path=path)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of which file an error speaks."""
     try:
-        return _read(path)
+        yield
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
+    except MissingExtra as error:
+        raise MissingExtra(f"{path}: {error}") from error
     except OSError as error:
         raise PictureError(f"{path}: {_reason(error)}") from error
 
 
-def _read(path: Path) -> Picture:
+@contextmanager
+def _decoding(entry: Format) -> Iterator[None]:
+    """Turn whatever a decoder raises into a PictureError."""
+    try:
+        yield
+    except HushError:
+        raise
+    except MemoryError as error:
+        raise PictureError(f"a {entry.title} too large for the memory of this machine") from error
+    except Exception as error:  # decoders raise anything at all on damaged data
+        raise PictureError(f"damaged or unsupported {entry.title} ({library_reason(error)}). {INTACT}") from error
+
+
+def _open(path: Path, *, mapped: bool = False) -> tuple[Format, bytes | mmap]:
+    """Return a file's format and bytes; ``mapped`` leaves those of a file of many pages on the disk."""
     if not path.exists():
         present = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise PictureError(f"no such file{nearest(path.name, present)}. Check the name")
@@ -49,21 +123,10 @@ def _read(path: Path) -> Picture:
         raise PictureError("a folder or device, no picture. Name the pictures in it")
     with path.open("rb") as file:
         head = file.read(HEAD)
-        name = recognise(head, path.suffix)
-        data = head + file.read()
-    try:
-        picture = FORMATS[name].read(data)
-        check_array(picture.pixels, cmyk=picture.cmyk)
-        if picture.pixels.dtype.kind == "f":
-            check_finite(picture.pixels)
-    except HushError:
-        raise
-    except MemoryError as error:
-        raise PictureError(f"a {FORMATS[name].title} too large for the memory of this machine") from error
-    except Exception as error:  # decoders raise anything at all on damaged data
-        title = FORMATS[name].title
-        raise PictureError(f"damaged or unsupported {title} ({library_reason(error)}). {INTACT}") from error
-    return replace(picture, path=path)
+        entry = FORMATS[recognise(head, path.suffix)]
+        if mapped and entry.pages and not entry.frames:
+            return entry, mmap(file.fileno(), 0, access=ACCESS_READ)
+        return entry, head + file.read()
 
 
 def write(target: str | os.PathLike[str], picture: Picture, *, overwrite: bool = False) -> Path:
@@ -75,32 +138,84 @@ def write(target: str | os.PathLike[str], picture: Picture, *, overwrite: bool =
     target that is then renamed. Raises PictureError for an existing target (unless ``overwrite``), pixels that the
     format would change, and anything that the file system refuses.
     """
+    return write_pages(target, [picture], replace(_alone(picture), path=picture.path), overwrite=overwrite)
+
+
+def write_pages(
+    target: str | os.PathLike[str], pictures: Iterable[Picture], like: Pages, *, overwrite: bool = False
+) -> Path:
+    """Write pictures, one after the other as they come, as a file of the kind of ``like``; see ``write``.
+
+    The frames of an animation may become pages of a TIFF; pages become no animation. An error that ``pictures``
+    raises is passed on, and leaves nothing behind.
+    """
     path = Path(target)
+    upstream: list[Exception] = []
+
+    def watched() -> Iterator[Picture]:
+        try:
+            yield from pictures
+        except Exception as error:
+            upstream.append(error)
+            raise
+
     try:
-        same = picture.format and picture.path is not None and picture.path.suffix.lower() == path.suffix.lower()
-        entry = FORMATS[picture.format if same else format_of(path)]
-        check_array(picture.pixels, cmyk=picture.cmyk)
-        entry.check_holds(picture)
+        entry = FORMATS[_format_for(path, like)]
+        _check_holds_pages(entry, like)
         if path.exists() and not overwrite:
             raise PictureError("exists already. Name another file, or allow overwriting")
         if not path.parent.is_dir():
             raise PictureError(f"there is no folder {path.parent}. Make it first")
-        _publish(entry.write(picture), path, overwrite)
-    except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error
-    except OSError as error:
-        raise PictureError(f"{path}: {_reason(error)}") from error
+        with _publish(path, overwrite) as file:
+            _encode(file, entry, watched(), like, path)
     except Exception as error:
+        if error in upstream:
+            raise
+        if isinstance(error, (PictureError, MissingExtra)):
+            raise type(error)(f"{path}: {error}") from error
+        if isinstance(error, OSError):
+            raise PictureError(f"{path}: {_reason(error)}") from error
         raise PictureError(f"{path}: cannot be written ({library_reason(error)}). Try a .png or .tif name") from error
     return path
 
 
-def _publish(data: bytes, path: Path, overwrite: bool) -> None:
-    """Write bytes to a temporary file, then give it its name; on any failure nothing is left behind."""
+def _format_for(path: Path, like: Pages) -> str:
+    """Return the format to write: the one that the source really had, where the target has its suffix."""
+    same = like.format and like.path is not None and like.path.suffix.lower() == path.suffix.lower()
+    return like.format if same else format_of(path)
+
+
+def _check_holds_pages(entry: Format, like: Pages) -> None:
+    """Raise PictureError if a format would lose pages, or show them as an animation."""
+    if len(like) == 1 and not like.frames:
+        return
+    what = f"{len(like)} {'frames' if like.frames else 'pages'}"
+    if not entry.pages:
+        raise PictureError(f"{what}; {entry.title} holds one picture. Name a .tif file, or one of the source's format")
+    if entry.frames and not like.frames:
+        raise PictureError(f"{what}; {entry.title} would show them as an animation. Name a .tif file")
+
+
+def _encode(file: BinaryIO, entry: Format, pictures: Iterable[Picture], like: Pages, path: Path) -> None:
+    """Write pictures into an open file."""
+
+    def checked() -> Iterator[Picture]:
+        for picture in pictures:
+            check_array(picture.pixels, cmyk=picture.cmyk)
+            entry.check_holds(picture)
+            yield picture
+
+    entry.write_pages(file, checked(), like, path)
+
+
+@contextmanager
+def _publish(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
+    """Open a temporary file, and give it its name in the end; on any failure nothing is left behind."""
     path = path.resolve()  # a link stays a link
     temporary = path.parent / f".hush-{os.urandom(6).hex()}.part"
     try:
-        temporary.write_bytes(data)
+        with temporary.open("xb") as file:
+            yield file
         if overwrite:
             if path.exists():
                 temporary.chmod(path.stat().st_mode & 0o7777)
@@ -180,7 +295,8 @@ def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
         for path in entries
         if is_picture(path) and path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     }
-    fresh = [path for path in files if path.with_stem(path.stem.removesuffix(MARK)) not in files - {path}]
+    results = {_written(path.with_stem(path.stem + MARK)) for path in files}
+    fresh = files - results
     return sorted(fresh, key=natural_order)
 
 
@@ -188,6 +304,11 @@ def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:
     """Return a sorting key by which ``img2`` comes before ``img10``."""
     parts = [re.findall("([0-9]+)|([^0-9]+)", part.casefold()) for part in path.parts]
     return [[(not digits, int(digits or 0), text) for digits, text in part] for part in parts]
+
+
+def _written(path: Path) -> Path:
+    """Return the name under which a picture is written: camera raw becomes a TIFF."""
+    return path.with_suffix(".tif") if SUFFIXES.get(path.suffix.lower()) == "raw" else path
 
 
 def output_path(
@@ -200,13 +321,13 @@ def output_path(
     """Return where the restored form of a picture goes.
 
     Without ``out`` beside its source, as ``photo-hush.jpg``; with a folder there under its own name (below ``base``
-    with its subfolders), or with the mark if that folder is its own; else to ``out`` itself.
+    with its subfolders), or with the mark if that folder is its own; else to ``out`` itself. Camera raw becomes .tif.
     """
     source = Path(source)
-    marked = source.with_stem(source.stem + MARK)
+    marked = _written(source.with_stem(source.stem + MARK))
     if out is None:
         return marked
     if not out_is_folder:
         return Path(out)
-    target = Path(out) / (source.relative_to(base) if base is not None else source.name)
+    target = _written(Path(out) / (source.relative_to(base) if base is not None else source.name))
     return target.with_name(marked.name) if target.resolve() == source.resolve() else target

@@ -8,8 +8,9 @@ no seam.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,32 +107,109 @@ def run_tiled(
     Raises UsageError if the tile is too small for the overlap.
     """
     height, width = image.shape[:2]
-    tiles = plan_tiles(height, width, tile, overlap, align=align)
-    if len(tiles) == 1 and height <= tile and width <= tile:
-        restored = function(image)
-        if progress is not None:
-            progress(1, 1)
-        return restored
-    rows = _windows_by_start([t.top for t in tiles], tiles[0].height, overlap)
-    columns = _windows_by_start([t.left for t in tiles], tiles[0].width, overlap)
-    joined = np.zeros(image.shape, np.float32)
-    for done, t in enumerate(tiles, 1):
-        restored = function(_cut(image, t))
-        target = joined[t.top : t.top + t.height, t.left : t.left + t.width]
-        weight = rows[t.top][:, None, None] * columns[t.left][None, :, None]  # (h, w, 1)
-        target += (restored * weight)[: target.shape[0], : target.shape[1]]
-        if progress is not None:
-            progress(done, len(tiles))
+    joined: Image = np.empty((height, width, 0), np.float32)
+    for top, left, block in run_blocks(
+        height, width, lambda t: function(cut(image, t)), tile=tile, overlap=overlap, align=align, progress=progress
+    ):
+        if block.shape[:2] == (height, width):
+            return block
+        if joined.shape[2] != block.shape[2]:
+            joined = np.empty((height, width, block.shape[2]), np.float32)
+        joined[top : top + block.shape[0], left : left + block.shape[1]] = block
     return joined
 
 
-def _windows_by_start(starts: list[int], length: int, overlap: int) -> dict[int, Image]:
-    unique = sorted(set(starts))
-    return dict(zip(unique, blend_windows(unique, length, overlap), strict=True))
+def run_blocks(
+    height: int,
+    width: int,
+    restore: Callable[[Tile], Image],
+    *,
+    tile: int,
+    overlap: int,
+    align: int = 16,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[int, int, Image]]:
+    """Restore an image tile by tile, and yield (top, left, block) as soon as nothing more will change a block.
+
+    ``restore`` is called with each tile of `plan_tiles`, row by row, and returns it restored, (height, width, C). The
+    blocks come in the same order, do not overlap, and make up the image. Of what was restored only the rows and columns
+    between neighbours are held, so memory does not grow with the height.
+
+    Raises UsageError if the tile is too small for the overlap.
+    """
+    tiles = plan_tiles(height, width, tile, overlap, align=align)
+    rows = _spans(sorted({t.top for t in tiles}), tiles[0].height, overlap, height)
+    columns = _spans(sorted({t.left for t in tiles}), tiles[0].width, overlap, width)
+    above = _Seam(width)
+    done = 0
+    for row in rows:
+        below = _Seam(width)
+        beside: Image | None = None
+        for column in columns:
+            restored = restore(Tile(row.start, column.start, tiles[0].height, tiles[0].width))
+            part = row.weigh(column.weigh(restored, 1), 0)
+            if beside is not None:
+                part[:, : beside.shape[1]] += beside
+            part, beside = part[:, : column.finished], part[:, column.finished :]
+            above.add_to(part, column.begin)
+            below.take(part[row.finished :], column.begin)
+            done += 1
+            if progress is not None:
+                progress(done, len(tiles))
+            yield row.begin, column.begin, part[: row.finished]
+        above = below
 
 
-def _cut(image: Image, tile: Tile) -> Image:
-    """Copy a tile out of an image; past the image's end the last row and column are repeated."""
+@dataclass(frozen=True)
+class _Span:
+    """A tile along one axis: of its pixels, those that count, and how much."""
+
+    start: int  # of the tile in the image
+    begin: int  # of what counts, in the image
+    finished: int  # pixels from there on that the next tile does not change
+    weights: Image  # (n,) of what counts
+
+    def weigh(self, image: Image, axis: int) -> Image:
+        """Cut out what counts along an axis, weighed."""
+        at = self.begin - self.start
+        inside = image[at : at + len(self.weights)] if axis == 0 else image[:, at : at + len(self.weights)]
+        if (self.weights == 1).all():
+            return inside
+        return inside * (self.weights[:, None, None] if axis == 0 else self.weights[None, :, None])
+
+
+def _spans(starts: list[int], length: int, overlap: int, size: int) -> list[_Span]:
+    begins = [starts[0], *(start + overlap for start in starts[1:])]
+    ends = [*(start + length - overlap for start in starts[:-1]), size]
+    return [
+        _Span(start, begin, following - begin, window[begin - start : end - start])
+        for start, begin, following, end, window in zip(
+            starts, begins, [*begins[1:], size], ends, blend_windows(starts, length, overlap), strict=True
+        )
+    ]
+
+
+class _Seam:
+    """Rows across the image that two rows of tiles share."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._rows: Image | None = None
+
+    def take(self, part: Image, left: int) -> None:
+        if self._rows is None:
+            self._rows = np.empty((len(part), self._width, part.shape[2]), np.float32)
+        self._rows[:, left : left + part.shape[1]] = part
+
+    def add_to(self, part: Image, left: int) -> None:
+        if self._rows is not None:
+            part[: len(self._rows)] += self._rows[:, left : left + part.shape[1]]
+
+
+def cut(image: NDArray[Any], tile: Tile) -> NDArray[Any]:
+    """Take a tile out of an array (H, W, ...); past its end the last row and column are repeated."""
     part = image[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
     below, right = tile.height - part.shape[0], tile.width - part.shape[1]
-    return np.pad(part, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else np.ascontiguousarray(part)
+    if not below and not right:
+        return np.ascontiguousarray(part)
+    return np.pad(part, [(0, below), (0, right), *[(0, 0)] * (part.ndim - 2)], mode="edge")

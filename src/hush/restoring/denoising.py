@@ -2,75 +2,46 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.errors import MissingExtra, PictureError, UsageError
-from hush.imaging.arrays import decode, encode
-from hush.restoring.restorers import Restorer, TellProgress, find_sigma, open_restorer
-from hush.restoring.runtimes import DEVICES, PRECISIONS, check_choice
+from hush.errors import HushError, MissingExtra, PictureError, UsageError
+from hush.imaging.windows import Layout, read_layout
+from hush.restoring.memory import allowed, resident
+from hush.restoring.options import DenoiseOptions
+from hush.restoring.restorers import Restorer, TellProgress, open_restorer
+from hush.restoring.working import Outcome, restore_array, restore_windows, scene_of
+
+if TYPE_CHECKING:
+    from hush.imaging.files import Picture
+    from hush.imaging.tiles import Tile
 
 __all__ = [
     "DenoiseOptions",
     "FileFailure",
     "FileResult",
+    "FileSkipped",
+    "Job",
     "Restorer",
     "denoise",
     "denoise_file",
     "denoise_files",
     "open_restorer",
+    "plan_files",
 ]
 
-LARGEST_SIGMA = 255.0  # on the 8-bit scale
-
-
-@dataclass(frozen=True)
-class DenoiseOptions:
-    """How to denoise. Raises UsageError for a value that is not allowed."""
-
-    sigma: float | None = None
-    """Deviation of the noise on the 8-bit scale, whatever the picture's depth; None estimates it."""
-    strength: float = 1.0
-    """How much of the change is kept: 0 returns the input bit for bit, 1 is the restored picture."""
-    weights: str | Path = "gaussian"
-    """A name, an .onnx file, a run's .safetensors, NETWORK@FILE, identity, or classical:METHOD."""
-    runtime: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    """auto, fast or exact; see `hush.restoring.runtimes.open_runtime`."""
-    tile: int | None = None
-    """Largest side of the tiles in pixels; None is 1280. Smaller ones take less memory."""
-    threads: int | None = None
-    overwrite: bool = False
-    """Whether files that exist may be replaced."""
-
-    def __post_init__(self) -> None:
-        if self.sigma is not None:
-            _check_number(
-                "sigma", self.sigma, 0, LARGEST_SIGMA, "the noise level on the 8-bit scale; None estimates it"
-            )
-        _check_number("strength", self.strength, 0, 1, "0 keeps the picture, 1 is full")
-        check_choice("device", self.device, DEVICES)
-        check_choice("precision", self.precision, PRECISIONS)
-        for name in ("tile", "threads"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise UsageError(f"{name} is {value!r}; it must be a whole number from 1 on")
-
-
-def _check_number(name: str, value: object, low: float, high: float, meaning: str) -> None:
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not low <= value <= high:  # type: ignore[operator]  # NaN fails every comparison
-        raise UsageError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}: {meaning}")
+ENCODING = 4  # times the bytes of the pixels: what encoders hold of a noisy picture, at most
+WHOLE = ENCODING + 2  # the same for reading, restoring and writing a file as a whole
+SMALLEST_WORK = 128 * 2**20  # bytes; small tiles of the shipped weights
 
 
 def denoise(
@@ -84,6 +55,11 @@ def denoise(
     precision: str = "auto",
     tile: int | None = None,
     threads: int | None = None,
+    keep_detail: float = 0.0,
+    only: str = "all",
+    mask: NDArray[Any] | None = None,
+    range: str | tuple[float, float] = "full",
+    max_memory: int | None = None,
 ) -> NDArray[Any]:
     """Remove noise from a picture.
 
@@ -98,6 +74,11 @@ def denoise(
         precision: auto, fast or exact; see `hush.restoring.runtimes.open_runtime`.
         tile: largest side in pixels of the tiles that large pictures are cut into.
         threads: of the processor.
+        keep_detail: how much of the fine luminance texture that was removed is returned, 0 to 1; colour noise is not.
+        only: all, luma (colours stay as they are) or chroma (luminance stays as it is).
+        mask: (H, W), gray: where it is white the picture is restored, where it is black it stays bit for bit.
+        range: full is 255, 65535 or 1.0; auto looks for 12-bit data in 16 bits and the like; or two numbers.
+        max_memory: bytes that the process may hold; tiles are chosen from it. None is half of what is free.
 
     Returns an array of the same shape and type. The weights stay in memory for the next call.
 
@@ -109,52 +90,45 @@ def denoise(
         >>> noisy = np.clip(128 + 25 * np.random.default_rng(0).standard_normal((64, 64, 3)), 0, 255).astype(np.uint8)
         >>> restored = hush.denoise(noisy, sigma=25)  # doctest: +SKIP
     """
-    options = DenoiseOptions(sigma, strength, weights, runtime, device, precision, tile, threads)
-    pixels, _ = _denoise_array(np.asarray(image), options, _reopen(options))
-    return pixels
-
-
-def _denoise_array(
-    array: NDArray[Any],
-    options: DenoiseOptions,
-    restorer: Restorer,
-    *,
-    full_scale: float | None = None,
-    cmyk: bool = False,
-    progress: TellProgress | None = None,
-) -> tuple[NDArray[Any], float | None]:
-    """Denoise an array of any kind; return it, and the noise level that was told or found."""
-    image, encoding = decode(array, full_scale=full_scale, cmyk=cmyk)
-    if options.strength == 0:
-        return array.copy(), options.sigma
-    sigma = find_sigma(restorer, image, options.sigma)
-    restored = restorer(image, sigma, progress=progress)
-    if options.strength < 1:
-        restored = image + np.float32(options.strength) * (restored - image)
-    return encode(restored, encoding), None if sigma is None else float(sigma)
-
-
-def _open(options: DenoiseOptions) -> Restorer:
-    return open_restorer(
-        options.weights,
-        runtime=options.runtime,
-        device=options.device,
-        precision=options.precision,
-        tile=options.tile,
-        threads=options.threads,
+    options = DenoiseOptions(
+        sigma,
+        strength,
+        weights,
+        runtime,
+        device,
+        precision,
+        tile,
+        threads,
+        keep_detail=keep_detail,
+        only=only,
+        mask=mask,
+        range=range,
+        max_memory=max_memory,
     )
+    restored, _ = restore_array(np.asarray(image), options, _reopen(options))
+    return restored
 
 
 def _reopen(options: DenoiseOptions) -> Restorer:
     """Open a restorer, or take the one that an earlier call opened, unless its file has changed since."""
     path = Path(options.weights)
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    return _remember(replace(options, sigma=None, strength=1.0, overwrite=False), stamp)
+    return _remember(
+        os.fspath(options.weights),
+        options.runtime,
+        options.device,
+        options.precision,
+        options.tile,
+        options.threads,
+        stamp,
+    )
 
 
 @lru_cache(maxsize=4)
-def _remember(options: DenoiseOptions, stamp: int) -> Restorer:
-    return _open(options)
+def _remember(
+    weights: str, runtime: str, device: str, precision: str, tile: int | None, threads: int | None, stamp: int
+) -> Restorer:
+    return open_restorer(weights, runtime=runtime, device=device, precision=precision, tile=tile, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -168,6 +142,11 @@ class FileResult:
     seconds: float
     """Reading, restoring and writing."""
     megapixels: float
+    size: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Width and height of its first page."""
+    pages: int = field(default=1, compare=False)
+    psnr: float | None = field(default=None, compare=False)
+    """PSNR of the noisy picture in dB, if what was removed is all its noise; None if nothing was."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +156,28 @@ class FileFailure:
     source: Path
     error: Exception
     """Its text says what came, what is allowed and what to do."""
+
+
+@dataclass(frozen=True)
+class FileSkipped:
+    """A picture that was left out, since its result exists."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to restore, and where the result goes."""
+
+    source: Path
+    target: Path
+    skipped: bool = False
+    """Its result exists, and options say that it is then left out."""
+    problem: str = ""
+    """Why it will fail, as far as that is known before it is read."""
+    make_folder: bool = False
+    """Whether the target's folder is made if it is missing."""
 
 
 def denoise_file(
@@ -190,38 +191,153 @@ def denoise_file(
     """Denoise a picture file; what comes out differs from what went in by the noise only.
 
     Args:
-        source: the picture.
+        source: the picture; each page, plane or frame of it is restored.
         target: where the restored picture goes; None is beside the source, with ``-hush`` in its name.
         options: how to denoise.
         restorer: one that is open already; None opens ``options.weights``.
-        progress: called with (done, total) tiles.
+        progress: called with (done, total) tiles of the page at work.
 
     Raises PictureError if the source cannot be read, or the target exists and may not be replaced.
     """
-    from hush.imaging.files import output_path, read, write
+    from hush.imaging.files import output_path, read_pages, write_pages
 
     options = options or DenoiseOptions()
     started = time.perf_counter()
+    source = Path(source)
     target = output_path(source, None, out_is_folder=False) if target is None else Path(target)
     if target.exists() and not options.overwrite:
         raise PictureError(f"{target}: exists already; add --overwrite to replace it")  # before the work, not after it
-    picture = read(source)
+    restorer = restorer or _reopen(options)
+    layout = in_parts(source, options)
+    if layout is not None:
+        return _denoise_large(layout, source, target, options, restorer, progress)
+    pages = read_pages(source)
+    found = _Found()
+    restored = (found.note(page, *_restore(page, source, options, restorer, progress)) for page in pages)
+    written = write_pages(target, restored, pages, overwrite=options.overwrite)
+    return found.result(source, written, time.perf_counter() - started)
+
+
+def in_parts(source: Path, options: DenoiseOptions) -> Layout | None:
+    """Return how to read a file in parts, if as a whole it would not fit into the memory that is allowed.
+
+    Raises PictureError if it neither fits nor can be read in parts.
+    """
     try:
-        pixels, sigma = _denoise_array(
-            picture.pixels,
+        layout = read_layout(source)
+    except (HushError, OSError):
+        return None  # reading it says what is wrong
+    if layout is None:
+        return None
+    needed = source.stat().st_size + WHOLE * layout.nbytes + SMALLEST_WORK
+    left = allowed(options.max_memory) - resident()
+    if needed <= left:
+        return None
+    if layout.open is None:
+        raise PictureError(
+            f"{source}: {layout.kind} is decoded as a whole; these {layout.shape[1]}x{layout.shape[0]} pixels take "
+            f"{needed / 2**30:.1f} GB, and {max(0, left) / 2**30:.1f} GB are left. "
+            "Save it as TIFF, or allow more with --max-memory"
+        )
+    return layout
+
+
+def _denoise_large(
+    layout: Layout,
+    source: Path,
+    target: Path,
+    options: DenoiseOptions,
+    restorer: Restorer,
+    progress: TellProgress | None,
+) -> FileResult:
+    """Denoise a file of which only some rows are ever in memory."""
+    from hush.imaging.rows import check_rows, write_rows
+
+    started = time.perf_counter()
+    check_rows(target, layout.picture)
+    outcome = Outcome(None)
+    try:
+        scene = scene_of(layout, options)
+        bands = _bands(restore_windows(scene, options, restorer, outcome, progress=progress), layout)
+        write_rows(target, layout.picture, layout.shape, bands, overwrite=options.overwrite)
+    except PictureError as error:
+        text = str(error)
+        raise PictureError(text if text.startswith((f"{source}: ", f"{target}: ")) else f"{source}: {text}") from error
+    except MemoryError as error:
+        raise PictureError(f"{source}: does not fit in memory; close other programs or use a smaller tile") from error
+    height, width = layout.shape[:2]
+    seconds = time.perf_counter() - started
+    size = height * width / 1e6
+    return FileResult(source, target, outcome.sigma, seconds, size, (width, height), 1, outcome.psnr)
+
+
+def _bands(parts: Iterator[tuple[Tile, NDArray[Any]]], layout: Layout) -> Iterator[NDArray[Any]]:
+    """Join windows to bands across the picture; a band is valid until the next one is asked for."""
+    band: NDArray[Any] = np.empty((0, *layout.shape[1:]), layout.dtype)
+    for tile, part in parts:
+        if len(band) < tile.height:
+            band = np.empty((tile.height, *layout.shape[1:]), layout.dtype)
+        band[: tile.height, tile.left : tile.left + tile.width] = part
+        if tile.left + tile.width == layout.shape[1]:
+            yield band[: tile.height]
+
+
+class _Found:
+    """What was found in the pages of a file."""
+
+    def __init__(self) -> None:
+        self._outcomes: list[Outcome] = []
+        self._sizes: list[tuple[int, int]] = []
+
+    def note(self, page: Picture, restored: Picture, outcome: Outcome | None) -> Picture:
+        """Remember what was found in a page, and return it restored."""
+        height, width = page.size
+        self._sizes.append((width, height))
+        if outcome is not None:
+            self._outcomes.append(outcome)
+        return restored
+
+    def result(self, source: Path, target: Path, seconds: float) -> FileResult:
+        """Sum up: the noise level is the median of those of the pages."""
+        sigmas = [outcome.sigma for outcome in self._outcomes if outcome.sigma is not None]
+        total = Outcome(
+            median(sigmas) if sigmas else None,
+            sum(outcome.squares for outcome in self._outcomes),
+            sum(outcome.values for outcome in self._outcomes),
+        )
+        return FileResult(
+            source,
+            target,
+            total.sigma,
+            seconds,
+            sum(width * height for width, height in self._sizes) / 1e6,
+            self._sizes[0],
+            len(self._sizes),
+            total.psnr,
+        )
+
+
+def _restore(
+    page: Picture, source: Path, options: DenoiseOptions, restorer: Restorer, progress: TellProgress | None
+) -> tuple[Picture, Outcome | None]:
+    """Restore a page; one that is no picture, but a mask of another page, stays as it is."""
+    if page.mask:
+        return page, None
+    try:
+        pixels, outcome = restore_array(
+            page.pixels,
             options,
-            restorer or _reopen(options),
-            full_scale=picture.full_scale,
-            cmyk=picture.cmyk,
+            restorer,
+            full_scale=page.full_scale,
+            cmyk=page.cmyk,
+            held=ENCODING * page.pixels.nbytes,
             progress=progress,
         )
     except PictureError as error:
         raise PictureError(f"{source}: {error}") from error
     except MemoryError as error:
         raise PictureError(f"{source}: does not fit in memory; close other programs or use a smaller tile") from error
-    written = write(target, replace(picture, pixels=pixels), overwrite=options.overwrite)
-    seconds = time.perf_counter() - started
-    return FileResult(Path(source), written, sigma, seconds, math.prod(pixels.shape[:2]) / 1e6)
+    return replace(page, pixels=pixels), outcome
 
 
 def denoise_files(
@@ -231,7 +347,7 @@ def denoise_files(
     *,
     recursive: bool = False,
     progress: TellProgress | None = None,
-) -> Iterator[FileResult | FileFailure]:
+) -> Iterator[FileResult | FileFailure | FileSkipped]:
     """Denoise files, folders and globs, one result each; a picture that fails does not stop the others.
 
     Args:
@@ -244,38 +360,66 @@ def denoise_files(
     Raises, before the first result, UsageError for options that do not fit, WeightsError for weights that do not
     run, and PictureError if there is no picture.
     """
+    options = options or DenoiseOptions()
+    jobs = plan_files(inputs, out, options, recursive=recursive)
+    return _work(jobs, options, _reopen(options), progress)
+
+
+def plan_files(
+    inputs: Iterable[str | Path],
+    out: str | Path | None = None,
+    options: DenoiseOptions | None = None,
+    *,
+    recursive: bool = False,
+) -> list[Job]:
+    """Return what `denoise_files` would do, without reading a picture or making a folder.
+
+    Raises UsageError for an output that does not fit, and PictureError if there is no picture.
+    """
     from hush.imaging.files import find_pictures, output_path
 
     options = options or DenoiseOptions()
     inputs = list(inputs)
     sources = find_pictures(inputs, recursive=recursive)
     folder = out is not None and _is_folder(out, inputs, len(sources))
-    bases = [_base(source, inputs) if folder and recursive else None for source in sources]
-    targets = [
-        output_path(source, out, out_is_folder=folder, base=base) for source, base in zip(sources, bases, strict=True)
-    ]
-    return _work(sources, targets, options, _reopen(options), folder, progress)
+    jobs: list[Job] = []
+    taken: dict[Path, Path] = {}
+    for source in sources:
+        target = output_path(source, out, out_is_folder=folder, base=_base(source, inputs) if folder else None)
+        jobs.append(replace(_job(source, target, options, taken), make_folder=folder))
+        taken.setdefault(target, source)
+    return jobs
+
+
+def _job(source: Path, target: Path, options: DenoiseOptions, taken: dict[Path, Path]) -> Job:
+    if target in taken:
+        return Job(
+            source,
+            target,
+            problem=f"{source}: {taken[target]} goes to {target} already; use another folder for each",
+        )
+    if target.exists() and options.skip_existing:
+        return Job(source, target, skipped=True)
+    if target.exists() and not options.overwrite:
+        return Job(source, target, problem=f"{target}: exists already; add --overwrite to replace it")
+    return Job(source, target)
 
 
 def _work(
-    sources: list[Path],
-    targets: list[Path],
-    options: DenoiseOptions,
-    restorer: Restorer,
-    make_folders: bool,
-    progress: TellProgress | None,
-) -> Iterator[FileResult | FileFailure]:
-    taken: dict[Path, Path] = {}
-    for source, target in zip(sources, targets, strict=True):
+    jobs: list[Job], options: DenoiseOptions, restorer: Restorer, progress: TellProgress | None
+) -> Iterator[FileResult | FileFailure | FileSkipped]:
+    for job in jobs:
+        if job.skipped:
+            yield FileSkipped(job.source, job.target)
+            continue
         try:
-            if target in taken:
-                raise PictureError(f"{source}: {taken[target]} was written to {target}; use another folder for each")
-            taken[target] = source
-            if make_folders:
-                target.parent.mkdir(parents=True, exist_ok=True)
-            yield denoise_file(source, target, options, restorer=restorer, progress=progress)
+            if job.problem:
+                raise PictureError(job.problem)
+            if job.make_folder:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+            yield denoise_file(job.source, job.target, options, restorer=restorer, progress=progress)
         except (PictureError, MissingExtra, OSError) as error:
-            yield FileFailure(source, error)
+            yield FileFailure(job.source, error)
 
 
 def _base(source: Path, inputs: list[str | Path]) -> Path | None:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hush.errors import PictureError
-from hush.imaging.formats import jpeg, pillow, plain, png, tiff
+from hush.imaging.formats import marks
 from hush.imaging.formats.picture import INTACT, Format
-from hush.imaging.formats.tags import is_tiff
 
 GRAY, COLOUR = ("gray",), ("gray", "RGB")
 RGB, COLOUR_ALPHA = ("RGB", "RGB+alpha"), ("gray", "RGB", "RGB+alpha")
@@ -16,66 +15,84 @@ ALPHA = ("gray", "gray+alpha", "RGB", "RGB+alpha")
 INKS = (*ALPHA, "CMYK")
 HEAD = 64  # bytes by which a format is recognised
 
+HERE = __name__ + "."
+NUMBERS = ("bool", "uint8", "uint16", "float16", "float32", "float64")
+
 FORMATS: dict[str, Format] = {
-    "png": Format("PNG", (".png",), png.is_png, png.read, png.write, {"bool": GRAY, "uint8": ALPHA, "uint16": ALPHA}),
+    "png": Format(
+        "PNG",
+        (".png", ".apng"),
+        marks.is_png,
+        HERE + "apng",
+        {"bool": GRAY, "uint8": ALPHA, "uint16": ALPHA},
+        pages=True,
+        frames=True,
+    ),
     "jpeg": Format(
         "JPEG",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
-        jpeg.is_jpeg,
-        jpeg.read,
-        jpeg.write,
+        marks.is_jpeg,
+        HERE + "jpeg",
         {"uint8": ("gray", "RGB", "CMYK")},
     ),
     "tiff": Format(
         "TIFF",
         (".tif", ".tiff"),
-        is_tiff,
-        tiff.read,
-        tiff.write,
+        marks.is_tiff,
+        HERE + "tiff",
         {"bool": GRAY, "uint8": INKS, "uint16": INKS, "float16": ALPHA, "float32": ALPHA, "float64": ALPHA},
+        pages=True,
     ),
-    "webp": Format("WebP", (".webp",), pillow.is_webp, pillow.read_webp, pillow.write_webp, {"uint8": RGB}),
-    "avif": Format("AVIF", (".avif",), pillow.is_avif, pillow.read_avif, pillow.write_avif, {"uint8": COLOUR_ALPHA}),
-    "gif": Format("GIF", (".gif",), pillow.is_gif, pillow.read_gif, pillow.write_gif, {"uint8": RGB}),
+    "webp": Format("WebP", (".webp",), marks.is_webp, HERE + "webp", {"uint8": RGB}, pages=True, frames=True),
+    "avif": Format(
+        "AVIF",
+        (".avif", ".avifs"),
+        marks.is_avif,
+        HERE + "avif",
+        {"uint8": COLOUR_ALPHA, "uint16": RGB},
+        pages=True,
+        frames=True,
+    ),
+    "gif": Format("GIF", (".gif",), marks.is_gif, HERE + "gif", {"uint8": RGB}, pages=True, frames=True),
     "bmp": Format(
         "BMP",
         (".bmp", ".dib"),
-        pillow.is_bmp,
-        pillow.read_bmp,
-        pillow.write_bmp,
-        {"bool": GRAY, "uint8": COLOUR},
+        marks.is_bmp,
+        HERE + "pillow",
+        {"bool": GRAY, "uint8": COLOUR_ALPHA},
+        suffix="_bmp",
     ),
     "netpbm": Format(
         "Netpbm",
         (".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
-        plain.is_netpbm,
-        plain.read_netpbm,
-        plain.write_netpbm,
+        marks.is_netpbm,
+        HERE + "plain",
         {"bool": GRAY, "uint8": COLOUR, "uint16": COLOUR, "float32": COLOUR},
+        pages=True,
+        suffix="_netpbm",
     ),
-    "npy": Format(
-        "NPY",
-        (".npy",),
-        plain.is_npy,
-        plain.read_npy,
-        plain.write_npy,
-        dict.fromkeys(("bool", "uint8", "uint16", "float16", "float32", "float64"), ALPHA),
+    "npy": Format("NPY", (".npy",), marks.is_npy, HERE + "plain", dict.fromkeys(NUMBERS, ALPHA), suffix="_npy"),
+    "heif": Format(
+        "HEIF",
+        (".heic", ".heif", ".hif"),
+        marks.is_heif,
+        HERE + "heif",
+        {"uint8": COLOUR_ALPHA, "uint16": COLOUR_ALPHA},
+        pages=True,
     ),
+    "raw": Format("camera raw", marks.RAW_SUFFIXES, marks.is_raw, HERE + "raw", {}),
     # Nothing marks a TGA but its suffix.
-    "tga": Format("TGA", (".tga",), lambda head: False, pillow.read_tga, pillow.write_tga, {"uint8": ALPHA}),
+    "tga": Format("TGA", (".tga",), lambda head: False, HERE + "pillow", {"uint8": ALPHA}, suffix="_tga"),
 }
 
 # What is recognised, but not read: a word of advice each.
 REFUSED: Mapping[str, tuple[str, tuple[bytes, ...], int]] = {
-    "HEIC": ("convert it to JPEG or PNG", (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc"), 4),
     "JPEG 2000": ("convert it to PNG or TIFF", (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), 0),
     "JPEG XL": ("convert it to PNG or TIFF", (b"\0\0\0\x0cJXL ", b"\xff\x0a"), 0),
     "Photoshop": ("export it as TIFF or PNG", (b"8BPS",), 0),
     "OpenEXR": ("convert it to a float TIFF", (b"\x76\x2f\x31\x01",), 0),
     "PDF": ("export its pages as PNG", (b"%PDF",), 0),
-    "camera raw": ("develop it to TIFF", (b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0"), 0),
 }
-RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw")
 TAKEN = f"{', '.join(entry.title for entry in FORMATS.values())} are"
 SUFFIXES: dict[str, str] = {suffix: name for name, entry in FORMATS.items() for suffix in entry.suffixes}
 
@@ -87,8 +104,8 @@ def recognise(head: bytes, suffix: str) -> str:
     """
     if not head:
         raise PictureError(f"0 bytes, so no picture. {INTACT}")
-    if suffix.lower() in RAW_SUFFIXES:
-        raise PictureError(f"camera raw is not read; {TAKEN}. Develop it to TIFF first")
+    if suffix.lower() in marks.RAW_SUFFIXES and marks.is_tiff(head):
+        return "raw"
     for name, entry in FORMATS.items():
         if entry.matches(head):
             return name

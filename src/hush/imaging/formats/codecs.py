@@ -112,3 +112,12 @@ def exact_palette(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray
         return None
     table = colours.view(np.uint8).reshape(-1, 4)[:, :channels]
     return indices.reshape(height, width).astype(np.uint8), table
+
+
+def indexed(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Any:
+    """Return a Pillow image of indices (H, W) into a palette (N, 3)."""
+    from PIL import Image
+
+    image = Image.fromarray(indices)
+    image.putpalette(palette.tobytes())
+    return image

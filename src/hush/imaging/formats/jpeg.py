@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import pillow_encode, pillow_image, vips, vips_decode
 from hush.imaging.formats.picture import INTACT, Metadata, Picture
+from hush.imaging.formats.previews import plain_xmp, refreshed, without_previews
 
 Segment = tuple[int, bytes]  # second byte of the marker, content
 Table = tuple[int, ...]  # 64 quantisation steps, row by row
@@ -23,8 +25,11 @@ EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 ICC, PHOTOSHOP, MULTI_PICTURE = b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"MPF\0"
 
 APP0, APP1, APP2, APP13, APP14, APP15, COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xFE
-DQT, SOS, EOI, PROGRESSIVE = 0xDB, 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xCE)
+DQT, DRI, SOS, EOI, PROGRESSIVE = 0xDB, 0xDD, 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xCE)
 FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
+MARKERS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # behind the first scan
+PICTURE_LIST = 0xB002  # tag of the multi-picture index
+LARGE_PREVIEWS = {0x010001, 0x010002}  # kinds of pictures in it
 STANDALONE = (0x01, *range(0xD0, 0xD9))
 
 # Where the k-th coefficient of a zigzag stands in the 8x8 block: along diagonals, every other one upwards.
@@ -40,23 +45,23 @@ class JpegCoding:
     subsampling: str = "4:4:4"
     progressive: bool = False
     stored_rgb: bool = False  # the components are R, G, B, not Y, Cb, Cr
-
-
-def is_jpeg(head: bytes) -> bool:
-    """Tell a JPEG by its first bytes."""
-    return head.startswith(b"\xff\xd8\xff")
+    restart: int = 0  # blocks between restart markers
+    trailer: bytes = b""  # what follows the picture: a gain map, a video, further pictures
+    length: int = field(default=0, compare=False)  # bytes before the trailer
+    index: int = field(default=0, compare=False)  # offset that the index of further pictures counts from
 
 
 def read(data: bytes) -> Picture:
     """Read a gray, RGB or CMYK JPEG; 255 is full ink."""
     pixels, image = _decode(data)
-    segments, _ = split(data)
+    segments, scan = split(data)
+    segments = [(marker, _without_previews(marker, content)) for marker, content in segments]
     return Picture(
         pixels,
         format="jpeg",
         cmyk=image.interpretation == "cmyk",
         metadata=_metadata(segments),
-        coding=_coding(segments),
+        coding=_with_trailer(_coding(segments), data, scan),
     )
 
 
@@ -73,10 +78,13 @@ def write(picture: Picture) -> bytes:
         options = {"qtables": _tables(coding, picture.cmyk), "progressive": coding.progressive}
         options["subsampling"] = "4:4:4" if picture.cmyk else coding.subsampling
         options["keep_rgb"] = coding.stored_rgb
+        options["restart_marker_blocks"] = coding.restart or None
     encoded = pillow_encode(pillow_image(picture.pixels, cmyk=picture.cmyk), "JPEG", **options)
     segments, at = split(encoded)
-    own = coding.segments if coding else [s for s in segments if s[0] == APP0] + _segments(picture.metadata)
-    return join([*own, *(s for s in segments if s[0] not in (APP0, COMMENT))]) + encoded[at:]
+    own = list(coding.segments) if coding else [s for s in segments if s[0] == APP0] + _segments(picture.metadata)
+    own = [(marker, _with_thumbnail(marker, content, picture)) for marker, content in own]
+    data = join([*own, *(s for s in segments if s[0] not in (APP0, COMMENT))]) + encoded[at:]
+    return _pointing(data, coding) + coding.trailer if coding and coding.trailer else data
 
 
 def split(data: bytes) -> tuple[list[Segment], int]:
@@ -121,6 +129,77 @@ def _decode(data: bytes) -> tuple[NDArray[Any], Any]:
     return vips_decode("jpegload_buffer", data, fail_on="error")
 
 
+def _with_trailer(coding: JpegCoding, data: bytes, scan: int) -> JpegCoding:
+    """Add what follows the picture; large previews are dropped, and with them the index of what follows."""
+    end = _end(data, scan)
+    index = data.find(MULTI_PICTURE, 0, scan) + len(MULTI_PICTURE)
+    entries = _entries(data, index) if index >= len(MULTI_PICTURE) else []
+    attributes = [struct.unpack_from(order + "I", data, at)[0] & 0xFFFFFF for order, at in entries]
+    if data[end:] and not set(attributes) & LARGE_PREVIEWS:
+        return replace(coding, trailer=data[end:], length=end, index=index)
+    segments = tuple(s for s in coding.segments if not (s[0] == APP2 and s[1].startswith(MULTI_PICTURE)))
+    return replace(coding, segments=segments)
+
+
+def _end(data: bytes, scan: int) -> int:
+    """Return the offset behind the end of the image whose first scan begins at an offset."""
+    at = scan
+    for found in MARKERS.finditer(data, scan):
+        if found.start() < at:
+            continue
+        if found[0][1] == EOI:
+            return found.end()
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return len(data)
+
+
+def _entries(data: bytes, index: int) -> list[tuple[str, int]]:
+    """Return byte order and offset of each entry in an index of several pictures (CIPA DC-007)."""
+    order = "<" if data[index : index + 2] == b"II" else ">"
+    try:
+        directory = index + struct.unpack_from(order + "I", data, index + 4)[0]
+        for i in range(struct.unpack_from(order + "H", data, directory)[0]):
+            number, _, length, place = struct.unpack_from(order + "HHII", data, directory + 2 + 12 * i)
+            if number == PICTURE_LIST and index + place + length <= len(data):
+                return [(order, index + place + 16 * k) for k in range(length // 16)]
+    except struct.error:
+        pass
+    return []
+
+
+def _pointing(data: bytes, coding: JpegCoding) -> bytes:
+    """Let the index of the pictures in the trailer point at where they are now."""
+    _, scan = split(data)
+    index = data.find(MULTI_PICTURE, 0, scan) + len(MULTI_PICTURE)
+    if index < len(MULTI_PICTURE):
+        return data
+    out = bytearray(data)
+    moved = (len(data) - coding.length) - (index - coding.index)
+    for order, at in _entries(data, index):
+        length, place = struct.unpack_from(order + "II", data, at + 4)
+        new = (len(data), 0) if place == 0 else (length, max(0, place + moved))
+        struct.pack_into(order + "II", out, at + 4, *new)
+    return bytes(out)
+
+
+def _without_previews(marker: int, content: bytes) -> bytes:
+    """Drop previews of the noisy picture from a segment, but for EXIF's, which is made anew in the end."""
+    if marker == APP13 and content.startswith(PHOTOSHOP):
+        return PHOTOSHOP + without_previews(content[len(PHOTOSHOP) :])
+    if marker == APP1 and content.startswith(XMP):
+        return XMP + plain_xmp(content[len(XMP) :])
+    if marker == APP0 and content.startswith(b"JFIF\0") and len(content) > 14:
+        return content[:12] + b"\0\0"
+    return content
+
+
+def _with_thumbnail(marker: int, content: bytes, picture: Picture) -> bytes:
+    """Make the thumbnail in a segment of EXIF anew."""
+    if marker == APP1 and content.startswith(EXIF):
+        return EXIF + (refreshed(content[len(EXIF) :], picture) or b"")
+    return content
+
+
 def _tables(coding: JpegCoding, cmyk: bool) -> list[list[int]] | None:
     """Return the quantisation tables to write with, one for luminance and one or two for chrominance.
 
@@ -135,11 +214,13 @@ def _tables(coding: JpegCoding, cmyk: bool) -> list[list[int]] | None:
 def _coding(segments: list[Segment]) -> JpegCoding:
     """Read how the pixels are coded from the tables and the frame header."""
     quantisers: dict[int, Table] = {}
-    frame, marker = b"", 0
+    frame, marker, restart = b"", 0, 0
     adobe, jfif = None, False
     for name, content in segments:
         if name == DQT:
             quantisers.update(_quantisers(content))
+        elif name == DRI and len(content) >= 2:
+            restart = int.from_bytes(content[:2], "big")
         elif name in FRAMES:
             frame, marker = content, name
         elif name == APP14 and content.startswith(b"Adobe") and len(content) >= 12:
@@ -153,6 +234,7 @@ def _coding(segments: list[Segment]) -> JpegCoding:
         tuple(quantisers.get(c[2], (1,) * 64) for c in components),
         _subsampling([c[1] for c in components]),
         progressive=marker in PROGRESSIVE,
+        restart=restart,
         stored_rgb=len(components) == 3 and (adobe == 0 or (adobe is None and not jfif and letters)),
     )
 
@@ -160,9 +242,9 @@ def _coding(segments: list[Segment]) -> JpegCoding:
 def _is_kept(marker: int, content: bytes) -> bool:
     """Tell whether a segment describes the picture, rather than how this file stores it.
 
-    The multi-picture index points at further pictures behind the first, which are not written.
+    JFXX holds nothing but a preview.
     """
-    if marker == APP2 and content.startswith(MULTI_PICTURE):
+    if marker == APP0 and content.startswith(b"JFXX\0"):
         return False
     return (APP0 <= marker <= APP15 and marker != APP14) or marker == COMMENT
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
+from hush.imaging.arrays import Range
+from hush.imaging.formats.tags import Data
 
 SMALL = 64 * 2**20  # bytes; pixels that take no more are never a bomb
 INTACT = "Get an intact copy"
@@ -40,9 +43,11 @@ class Picture:
     path: Path | None = None
     format: str = ""  # its name in FORMATS
     cmyk: bool = False  # four channels are inks, not RGB and alpha
-    full_scale: float | None = None  # value of white where the file says so; None: the dtype's own
+    full_scale: Range | None = None  # value of white, or of black and white, where the file says so
     metadata: Metadata = field(default_factory=Metadata)
     coding: Any = None  # how this format held pixels and metadata; its writer writes the same again
+    duration: float | None = None  # milliseconds that a frame of an animation is shown
+    mask: bool = False  # a page that says which pixels of another one count: not a picture to restore
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,20 +67,77 @@ class Picture:
         return {1: "gray", 2: "gray+alpha", 3: "RGB", 4: "RGB+alpha"}.get(self.channels, f"{self.channels} channels")
 
 
+@dataclass(frozen=True, eq=False)
+class Pages:
+    """The pictures of one file in their order, each read when it is asked for.
+
+    Most files hold one. ``frames`` says that they are the frames of an animation, each of them whole, with its
+    ``duration``; else they are pages or planes, which may differ in everything.
+    """
+
+    format: str  # its name in FORMATS
+    count: int
+    open: Callable[[], Iterator[Picture]]  # starts again at the first
+    frames: bool = False
+    loops: int = 0  # how often an animation is shown; 0 is for ever
+    coding: Any = None  # what the file as a whole held beside its pictures
+    path: Path | None = None
+
+    def __iter__(self) -> Iterator[Picture]:
+        return self.open()
+
+    def __len__(self) -> int:
+        return self.count
+
+
 @dataclass(frozen=True)
 class Format:
-    """A file format: how it is recognised, what it holds, and its two functions."""
+    """A file format: how it is recognised, what it holds, and the module that reads and writes it.
+
+    The module is imported when it is needed. It has ``read(data) -> Picture`` and ``write(picture) -> bytes``, and for
+    files of several pictures ``read_pages(data) -> Pages`` and ``write_pages(file, pictures, like, target)``; where one
+    module serves several formats, the names end in ``suffix``.
+    """
 
     title: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]  # of a file's first bytes
-    read: Callable[[bytes], Picture]
-    write: Callable[[Picture], bytes]
+    module: str
     holds: Mapping[str, tuple[str, ...]]  # dtype -> what the channels may be
+    pages: bool = False  # it holds several pictures
+    frames: bool = False  # and they are an animation
+    suffix: str = ""
+
+    def _function(self, name: str) -> Any:
+        return getattr(import_module(self.module), name + self.suffix)
+
+    def read(self, data: bytes) -> Picture:
+        """Read a file's only picture."""
+        return self._function("read")(data)
+
+    def write(self, picture: Picture) -> bytes:
+        """Write a picture as the bytes of a file."""
+        return self._function("write")(picture)
+
+    def read_pages(self, data: Data) -> Pages:
+        """Read all pictures of a file."""
+        if self.pages:
+            return self._function("read_pages")(data)
+        picture = self.read(data[:])
+        return Pages(picture.format, 1, lambda: iter([picture]))
+
+    def write_pages(self, file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
+        """Write pictures, as they come, into an open file."""
+        if self.pages and (len(like) > 1 or like.frames or not self.frames):
+            self._function("write_pages")(file, pictures, like, target)
+        else:
+            file.writelines(map(self.write, pictures))
 
     def check_holds(self, picture: Picture) -> None:
         """Raise PictureError if this format would change the pixels' type or channels."""
         dtype = picture.pixels.dtype.newbyteorder("=").name
+        if not self.holds:
+            raise PictureError(f"{self.title} is read, not written. Name a .tif or .png file")
         if picture.kind not in self.holds.get(dtype, ()):
             held = "; ".join(f"{name} {', '.join(kinds)}" for name, kinds in self.holds.items())
             raise PictureError(

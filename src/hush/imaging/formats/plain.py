@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.formats.picture import INTACT, Picture, check_size
+from hush.imaging.formats.marks import NETPBM, is_netpbm
+from hush.imaging.formats.picture import INTACT, Pages, Picture, check_size
+from hush.imaging.formats.tags import Data
 
 TOKEN = re.compile(rb"\s+|#[^\r\n]*|[^\s#]+")
-CHANNELS = {b"P1": 1, b"P2": 1, b"P3": 3, b"P4": 1, b"P5": 1, b"P6": 3, b"Pf": 1, b"PF": 3}
-NPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,48 @@ class NetpbmCoding:
     scale: float = 1.0  # of a PFM; a remark on its values, not applied to them
 
 
-def is_netpbm(head: bytes) -> bool:
-    """Tell a Netpbm file by its first bytes."""
-    return head[:2] in CHANNELS and (head[2:3].isspace() or head[2:3] == b"#")
+def read_netpbm(data: Data) -> Picture:
+    """Read PBM (bool, True is white), PGM and PPM (uint8 or uint16 up to the file's own maximum), or PFM (float32).
+
+    Raises PictureError for a file of several pictures.
+    """
+    picture, end = _read_netpbm(data, 0)
+    if is_netpbm(data[end : end + 3]):
+        raise PictureError("a Netpbm file of several pictures, where one is taken. Save them as files first")
+    return picture
 
 
-def is_npy(head: bytes) -> bool:
-    """Tell an NPY file by its first bytes."""
-    return head.startswith(NPY)
+def read_pages_netpbm(data: Data) -> Pages:
+    """Read the pictures of a Netpbm file, which may follow on one another."""
+    starts = [0]
+    while is_netpbm(data[(end := _end(data, starts[-1])) : end + 3]):
+        starts.append(end)
+    return Pages("netpbm", len(starts), lambda: (_read_netpbm(data, start)[0] for start in starts))
 
 
-def read_netpbm(data: bytes) -> Picture:
-    """Read PBM (bool, True is white), PGM and PPM (uint8 or uint16 up to the file's own maximum), or PFM (float32)."""
-    magic = data[:2]
+def _end(data: Data, start: int) -> int:
+    """Return where a picture ends by its header; one of decimal digits fills the file."""
+    magic = data[start : start + 2]
+    bits = magic in (b"P1", b"P4")
+    (width, height, *rest), _, at = _header(data, start, 2 if bits else 3)
+    if magic in (b"P1", b"P2", b"P3"):
+        return len(data)
+    count = int(width) * int(height) * NETPBM[magic]
+    if bits:
+        return at + (int(width) + 7) // 8 * int(height)
+    return at + count * (4 if magic in (b"Pf", b"PF") else 1 if int(rest[0]) < 256 else 2)
+
+
+def write_pages_netpbm(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
+    """Write pictures one behind the other."""
+    file.writelines(map(write_netpbm, pictures))
+
+
+def _read_netpbm(data: Data, start: int) -> tuple[Picture, int]:
+    """Read the picture at an offset; returns it and where it ends."""
+    magic = data[start : start + 2]
     bits, floats, text = magic in (b"P1", b"P4"), magic in (b"Pf", b"PF"), magic in (b"P1", b"P2", b"P3")
-    (width, height, *rest), comments, at = _header(data, 2 if bits else 3)
+    (width, height, *rest), comments, at = _header(data, start, 2 if bits else 3)
     if floats:
         dtype, full_scale = ("<f4" if float(rest[0]) < 0 else ">f4"), None
     else:
@@ -50,16 +79,19 @@ def read_netpbm(data: bytes) -> Picture:
             raise PictureError(f"a Netpbm file with the maximum {maximum}; 1 to 65535 is allowed. {INTACT}")
         dtype = "u1" if maximum < 256 else ">u2"
         full_scale = None if bits or maximum in (255, 65_535) else float(maximum)
-    shape = (int(height), int(width), CHANNELS[magic])
-    check_size(*shape, dtype, len(data))
-    values = _digits(data[at:], bits, shape, dtype) if text else _raster(data, at, "bits" if bits else dtype, shape)
+    shape = (int(height), int(width), NETPBM[magic])
+    check_size(*shape, dtype, len(data) - start)
+    if text:
+        values, end = _digits(data[at:], bits, shape, dtype), len(data)
+    else:
+        values, end = _raster(data, at, "bits" if bits else dtype, shape)
     if not floats and values.max() > maximum:
         raise PictureError(f"damaged Netpbm file: a value of {values.max()}, its maximum is {maximum}. {INTACT}")
     pixels = values[..., 0] if shape[2] == 1 else values
     pixels = pixels[::-1].copy() if floats else pixels == 0 if bits else pixels
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     coding = NetpbmCoding(text, comments, abs(float(rest[0])) if floats else 1.0)
-    return Picture(pixels, format="netpbm", full_scale=full_scale, coding=coding)
+    return Picture(pixels, format="netpbm", full_scale=full_scale, coding=coding), end
 
 
 def write_netpbm(picture: Picture) -> bytes:
@@ -74,7 +106,8 @@ def write_netpbm(picture: Picture) -> bytes:
         magic, last = (b"PF" if colour else b"Pf"), b"%g\n" % -coding.scale
         raster = pixels[::-1].astype("<f4").tobytes()
     else:
-        maximum = int(min(picture.full_scale or np.inf, np.iinfo(pixels.dtype).max))
+        white = picture.full_scale if isinstance(picture.full_scale, float) else np.inf
+        maximum = int(min(white, np.iinfo(pixels.dtype).max))
         pixels = np.minimum(pixels, maximum)
         magic, last = (b"P6" if colour else b"P5"), b"%d\n" % maximum
         raster = pixels.astype(">u2" if maximum > 255 else "u1").tobytes()
@@ -108,11 +141,11 @@ def write_npy(picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def _header(data: bytes, count: int) -> tuple[list[bytes], tuple[bytes, ...], int]:
+def _header(data: Data, start: int, count: int) -> tuple[list[bytes], tuple[bytes, ...], int]:
     """Read the numbers behind the two magic letters; returns them, the comments, and where the raster begins."""
     numbers: list[bytes] = []
     comments: list[bytes] = []
-    at = 2
+    at = start + 2
     while len(numbers) < count and (match := TOKEN.match(data, at)):
         at = match.end()
         if match[0].startswith(b"#"):
@@ -124,19 +157,18 @@ def _header(data: bytes, count: int) -> tuple[list[bytes], tuple[bytes, ...], in
     return numbers, tuple(comments), at + 1
 
 
-def _raster(data: bytes, at: int, dtype: str, shape: tuple[int, int, int]) -> NDArray[Any]:
-    """Read binary values (H, W, C); rows of bits are padded to whole bytes."""
+def _raster(data: Data, at: int, dtype: str, shape: tuple[int, int, int]) -> tuple[NDArray[Any], int]:
+    """Read binary values (H, W, C), rows of bits padded to whole bytes; returns them and where they end."""
     height, width, channels = shape
     row = (width + 7) // 8 if dtype == "bits" else width * channels
     kind = np.dtype("u1" if dtype == "bits" else dtype)
     if len(data) - at < height * row * kind.itemsize:
         raise PictureError(f"truncated Netpbm file: {len(data) - at} bytes for {width}x{height} pixels")
-    if data[at + height * row * kind.itemsize :].startswith(data[:2]):
-        raise PictureError("a Netpbm file of several pictures; single ones are taken. Save them as files first")
-    values = np.frombuffer(data, dtype=kind, count=height * row, offset=at).reshape(height, row)
+    end = at + height * row * kind.itemsize
+    values = np.frombuffer(data[at:end], dtype=kind).reshape(height, row)
     if dtype == "bits":
         values = np.unpackbits(values, axis=1, count=width)
-    return values.reshape(shape)
+    return values.reshape(shape), end
 
 
 def _digits(text: bytes, bits: bool, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:

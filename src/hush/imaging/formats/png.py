@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import exact_palette, squeezed, vips_decode, vips_image
+from hush.imaging.formats.colour import png_profile
+from hush.imaging.formats.marks import PNG_SIGNATURE as SIGNATURE
 from hush.imaging.formats.picture import INTACT, Metadata, Picture
+from hush.imaging.formats.previews import plain_xmp, refreshed
 
 Chunk = tuple[bytes, bytes]  # type, content
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 INCH = 0.0254  # metres
 LIMIT = 64 * 2**20  # bytes that a compressed profile or text may unfold to
@@ -36,28 +38,25 @@ class PngCoding:
     before: tuple[Chunk, ...] = ()  # ancillary chunks before the pixels, verbatim
     after: tuple[Chunk, ...] = ()  # and after them
     palette: bool = False
+    delay: tuple[int, int] | None = None  # of a frame: seconds as a fraction
 
     @property
     def interlaced(self) -> bool:
         return self.header[12:13] == b"\x01"
 
 
-def is_png(head: bytes) -> bool:
-    """Tell a PNG by its first bytes."""
-    return head.startswith(SIGNATURE)
-
-
-def read(data: bytes) -> Picture:
+def read(data: bytes, *, frame: bool = False) -> Picture:
     """Read a PNG of 1 to 16 bits; a palette or a transparent colour becomes RGB or gray with alpha.
 
-    One bit of gray comes as bool, two and four bits as eight.
+    One bit of gray comes as bool, two and four bits as eight. An animation is refused, unless its first picture
+    (``frame``) is asked for.
     """
     chunks = split(data)
     names = [name for name, _ in chunks]
     if names[:1] != [b"IHDR"] or len(chunks[0][1]) != 13 or b"IDAT" not in names:
         raise PictureError(f"damaged PNG: it lacks its header or its pixels. {INTACT}")
-    if b"acTL" in names:
-        raise PictureError("an animated PNG; single pictures are taken. Save its frames as files first")
+    if b"acTL" in names and not frame:
+        raise PictureError("an animated PNG, where a single picture is taken. Save its frames as files first")
     pixels, _ = vips_decode("pngload_buffer", data)
     header = chunks[0][1]
     depth, colour_type = header[8], header[9]
@@ -71,7 +70,7 @@ def read(data: bytes) -> Picture:
         tuple(chunk for i, chunk in kept if i > first_pixels),
         palette=colour_type == 3,
     )
-    return Picture(pixels, format="png", metadata=_metadata(chunks), coding=coding)
+    return Picture(pixels, format="png", metadata=_metadata(chunks, gray=colour_type in (0, 4)), coding=coding)
 
 
 def write(picture: Picture) -> bytes:
@@ -79,14 +78,36 @@ def write(picture: Picture) -> bytes:
 
     Pixels of more than 256 colours are written as they are, without a palette.
     """
-    coding = picture.coding if isinstance(picture.coding, PngCoding) else PngCoding(before=_chunks(picture.metadata))
+    header, *pixels = pixel_chunks(picture)
+    before, after = ancillary(picture, header[1])
+    return join([header, *before, *pixels, *after, (b"IEND", b"")])
+
+
+def pixel_chunks(picture: Picture) -> list[Chunk]:
+    """Encode a picture's pixels as IHDR, if need be PLTE and tRNS, and IDAT."""
+    coding = picture.coding if isinstance(picture.coding, PngCoding) else PngCoding()
     pixels = squeezed(picture.pixels)
     encoded = _palette_chunks(pixels) if coding.palette and pixels.dtype == np.uint8 and pixels.ndim == 3 else None
-    encoded = encoded or _pixel_chunks(pixels, coding.interlaced)
-    header = encoded[0][1]
+    return encoded or _encoded(pixels, coding.interlaced)
+
+
+def ancillary(picture: Picture, header: bytes) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
+    """Return the chunks before and after the pixels: verbatim in a file with such a header (IHDR), or new ones."""
+    coding = picture.coding if isinstance(picture.coding, PngCoding) else PngCoding(before=_chunks(picture.metadata))
     same_type = header[8:10] == coding.header[8:10] and header[9] != 3
-    before = [chunk for chunk in coding.before if same_type or chunk[0] not in DEPTH_CHUNKS]
-    return join([encoded[0], *before, *encoded[1:], *coding.after, (b"IEND", b"")])
+    before = (chunk for chunk in coding.before if same_type or chunk[0] not in DEPTH_CHUNKS)
+    return tuple(_fresh(chunk, picture) for chunk in before), tuple(_fresh(chunk, picture) for chunk in coding.after)
+
+
+def _fresh(chunk: Chunk, picture: Picture) -> Chunk:
+    """Make the previews inside metadata anew, or drop them."""
+    name, content = chunk
+    if name == b"eXIf":
+        return name, refreshed(content, picture) or b""
+    if name == b"iTXt" and content.startswith(XMP_KEYWORD + b"\0") and picture.metadata.xmp:
+        text = _text(content[len(XMP_KEYWORD) + 1 :]) or b""
+        return chunk if plain_xmp(text) == text else (name, XMP_KEYWORD + b"\0\0\0\0\0" + picture.metadata.xmp)
+    return chunk
 
 
 def split(data: bytes) -> list[Chunk]:
@@ -111,11 +132,13 @@ def split(data: bytes) -> list[Chunk]:
 
 def join(chunks: Iterable[Chunk]) -> bytes:
     """Write chunks, with their lengths and check sums, as a PNG."""
-    parts = [SIGNATURE]
-    for name, content in chunks:
-        check = zlib.crc32(content, zlib.crc32(name))
-        parts += [struct.pack(">I", len(content)), name, content, struct.pack(">I", check)]
-    return b"".join(parts)
+    return SIGNATURE + b"".join(map(packed, chunks))
+
+
+def packed(chunk: Chunk) -> bytes:
+    """Write a chunk with its length and check sum."""
+    name, content = chunk
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
 
 
 def _is_copied(name: bytes) -> bool:
@@ -124,7 +147,7 @@ def _is_copied(name: bytes) -> bool:
     return name not in PIXEL_CHUNKS and (known or safe_to_copy)
 
 
-def _pixel_chunks(pixels: NDArray[Any], interlaced: bool) -> list[Chunk]:
+def _encoded(pixels: NDArray[Any], interlaced: bool) -> list[Chunk]:
     """Encode pixels as IHDR and IDAT."""
     one_bit = pixels.dtype == np.bool_
     image = vips_image(pixels.astype(np.uint8) * 255 if one_bit else pixels)
@@ -148,16 +171,17 @@ def _palette_chunks(pixels: NDArray[np.uint8]) -> list[Chunk] | None:
     return [*chunks, (b"IDAT", zlib.compress(rows.tobytes()))]
 
 
-def _metadata(chunks: list[Chunk]) -> Metadata:
+def _metadata(chunks: list[Chunk], *, gray: bool) -> Metadata:
     """Read what other formats can take over."""
-    icc = exif = xmp = dpi = None
+    icc: bytes | None = png_profile(dict(reversed(chunks)), gray=gray)
+    exif = xmp = dpi = None
     for name, content in chunks:
         if name == b"iCCP":
-            icc = _inflate(content.partition(b"\0")[2][1:])
+            icc = _inflate(content.partition(b"\0")[2][1:]) or icc
         elif name == b"eXIf":
             exif = content
         elif name == b"iTXt" and content.startswith(XMP_KEYWORD + b"\0"):
-            xmp = _text(content[len(XMP_KEYWORD) + 1 :])
+            xmp = plain_xmp(_text(content[len(XMP_KEYWORD) + 1 :]) or b"") or None
         elif name == b"pHYs" and len(content) == 9 and content[8] == 1:
             across, down, _ = struct.unpack(">IIB", content)
             dpi = (across * INCH, down * INCH)

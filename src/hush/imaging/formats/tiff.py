@@ -4,34 +4,79 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import squeezed, vips_decode, vips_image
-from hush.imaging.formats.picture import INTACT, Metadata, Picture, check_size
-from hush.imaging.formats.tags import BYTE, NATIVE, RATIONAL, SHORT, UNDEFINED, Tag, directories, exif_stream, put_tags
+from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
+from hush.imaging.formats.previews import plain_xmp, without_previews
+from hush.imaging.formats.stacks import (
+    BITS,
+    COMPRESSION,
+    DESCRIPTION,
+    HEIGHT,
+    ROWS_PER_STRIP,
+    SAMPLES,
+    STRIPS,
+    SUB_IMAGES,
+    TILES,
+    WIDTH,
+    Page,
+    declared_white,
+    extract,
+    find_pages,
+    native_tags,
+    renamed,
+    significant_white,
+    strips,
+)
+from hush.imaging.formats.tags import (
+    BYTE,
+    LONG,
+    LONG8,
+    NATIVE,
+    RATIONAL,
+    SHORT,
+    TYPE_BYTES,
+    UNDEFINED,
+    Data,
+    Tag,
+    append_directory,
+    byte_order,
+    directories,
+    exif_stream,
+    forget,
+    is_big,
+    tiff_header,
+    whole,
+)
 
-COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES, PREDICTOR = 259, 262, 270, 277, 317
-WIDTH, HEIGHT, BITS, TILE_WIDTH, TILE_HEIGHT = 256, 257, 258, 322, 323
+PHOTOMETRIC, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 262, 317, 322, 323
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
-SUB_IMAGES, EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, PHOTOSHOP, ICC = 330, 338, 339, 700, 34377, 34675
+KIND, IS_MASK = 254, 4
+LARGEST = 2**32 - 2**28  # bytes of pixels that a classic TIFF holds beside its directories
+EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, PHOTOSHOP, ICC = 338, 339, 700, 34377, 34675
 
 # Tags that describe how the pixels lie in the file: the encoder writes its own. 37724 holds Photoshop's layers, which
 # would hide the restored picture.
 STORAGE = {
-    *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 292, 293, 317, 320),
-    *(322, 323, 324, 325, 326, 327, 328, 330, 339, 340, 341, 347, *range(512, 522), 529, 530, 531, 532, 37724),
+    *(256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 288, 289, 292, 293, 317, 320),
+    *(322, 323, 324, 325, 326, 327, 328, 330, 339, 347, *range(512, 522), 529, 530, 531, 532, 37724),
 }
-COMPRESSIONS = {1: "none", 3: "ccittfax4", 4: "ccittfax4", 5: "lzw", 32773: "packbits"}
+COMPRESSIONS = {1: "none", 3: "ccittfax4", 4: "ccittfax4", 5: "lzw", 32773: "packbits", 50000: "zstd"}
 DTYPES = {(1, 8): "uint8", (1, 16): "uint16", (3, 16): "float16", (3, 32): "float32", (3, 64): "float64"}
-COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}  # samples of a photometric: gray, gray, RGB, palette, CMYK, YCbCr
-PALETTE, CMYK = 3, 5  # photometrics
+COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3}  # samples: gray, gray, RGB, palette, mask, CMYK, YCbCr
+BLACK_IS_ZERO, PALETTE, MASK, CMYK = 1, 3, 4, 5  # photometrics
+INKS = (332, 333, 334)
 MULTIPLIED, SEPARATE = 1, 2  # kinds of alpha
+MOST_ROWS = 32_768  # that libvips puts in a strip
 
 
 @dataclass(frozen=True)
@@ -42,52 +87,143 @@ class TiffCoding:
     compression: str = "deflate"
     predictor: bool = True
     tile: tuple[int, int] | None = None  # width, height
+    rows: int = 128  # of a strip
     white_is_zero: bool = False
+    level: int = 0  # 1: a sub-image of the page before it
     big: bool = False
 
 
-def read(data: bytes) -> Picture:
+def read(data: Data) -> Picture:
     """Read a TIFF of one page: 1, 8 or 16 bits, or floats; gray, RGB, palette or CMYK.
 
-    Alpha that is multiplied into the colours stays so.
+    Alpha that is multiplied into the colours stays so. Raises PictureError for a TIFF of several pages.
     """
-    pages, big = directories(data, limit=2)
-    if not pages:
-        raise PictureError(f"damaged TIFF: it holds no readable page. {INTACT}")
-    tags = pages[0]
-    _check_single(tags, len(pages))
+    pages = read_pages(data)
+    if len(pages) > 1:
+        raise PictureError(f"a TIFF of several pages ({len(pages)}), where one is taken. Save them as files first")
+    return next(iter(pages))
+
+
+def read_pages(data: Data) -> Pages:
+    """Read a TIFF's pages, sub-images and planes one by one."""
+    found = find_pages(data)
+    order = byte_order(data)
+    significant = significant_white(found[0].tags.get(DESCRIPTION))
+
+    def pictures() -> Iterator[Picture]:
+        for page in found:
+            tags, masking = page.tags, _number(page.tags, PHOTOMETRIC, 1) == MASK
+            if masking:
+                tags = {**tags, PHOTOMETRIC: whole(BLACK_IS_ZERO, kind=SHORT)}
+            alone = extract(data, tags) if masking or len(found) > 1 else bytes(data)
+            forget(data)
+            picture = _picture(alone, page, native_tags(page.tags, order), is_big(data))
+            yield replace(picture, full_scale=declared_white(page.tags, significant))
+
+    big = is_big(data) or sum(map(_bytes, found)) > LARGEST
+    return Pages("tiff", len(found), pictures, coding=big)
+
+
+def _picture(data: bytes, page: Page, tags: Mapping[int, Tag], big: bool) -> Picture:
+    """Decode a page that has been made a TIFF of its own."""
     dtype, samples = _layout(tags)
     height, width = _number(tags, HEIGHT, 0), _number(tags, WIDTH, 0)
     check_size(height, width, samples, "uint8" if dtype == "bool" else dtype, len(data))
-    pixels = _pixels(data, tags, dtype)
-    photometric = _number(tags, PHOTOMETRIC, 1)
-    kept = {number: tag for number, tag in tags.items() if number not in STORAGE}
+    masking = _number(tags, PHOTOMETRIC, 1) == MASK
+    kept = {n: tag for n, tag in tags.items() if n not in STORAGE or (masking and n == PHOTOMETRIC)}
+    for number, drop in ((PHOTOSHOP, without_previews), (XMP, plain_xmp)):
+        if number in kept:
+            value = drop(kept[number].value)
+            kept[number] = replace(kept[number], value=value, count=len(value) // TYPE_BYTES[kept[number].type])
     return Picture(
-        pixels, format="tiff", cmyk=photometric == CMYK, metadata=_metadata(kept), coding=_coding(tags, kept, big)
+        _pixels(data, tags, dtype),
+        format="tiff",
+        cmyk=_number(tags, PHOTOMETRIC, 1) == CMYK,
+        metadata=_metadata(kept),
+        coding=_coding(tags, kept if page.described else {}, page.level, big),
+        mask=masking or bool(_number(tags, KIND, 0) & IS_MASK),
+    )
+
+
+def _bytes(page: Page) -> int:
+    """Return how many bytes the pixels of a page take."""
+    return (
+        _number(page.tags, WIDTH, 0)
+        * _number(page.tags, HEIGHT, 0)
+        * _number(page.tags, SAMPLES, 1)
+        * (_number(page.tags, BITS, 8) + 7)
+        // 8
     )
 
 
 def write(picture: Picture) -> bytes:
     """Write any picture, compressed as it came; what was compressed with loss is compressed without."""
-    coding = picture.coding if isinstance(picture.coding, TiffCoding) else TiffCoding(_tags(picture.metadata))
+    file = io.BytesIO()
+    write_pages(file, [picture], Pages("tiff", 1, lambda: iter(())), picture.path or Path())
+    return file.getvalue()
+
+
+def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
+    """Write pages: first the pixels of all, one behind the other as ImageJ wants its planes, then the directories."""
+    pictures = iter(pictures)
+    first = next(pictures)
+    was_big = like.coding is True or (isinstance(first.coding, TiffCoding) and first.coding.big)
+    big = was_big or first.pixels.nbytes * len(like) > LARGEST
+    file.write(tiff_header(0, big=big))
+    found: list[tuple[int, dict[int, Tag]]] = []
+    for picture in chain([first], pictures):
+        coding = picture.coding if isinstance(picture.coding, TiffCoding) else TiffCoding(_tags(picture.metadata))
+        encoded = _encoded(picture, coding)
+        own = {n: t for n, t in directories(encoded)[0][0].items() if n in STORAGE | {EXTRA_SAMPLES}}
+        places = TILES if TILES in own else STRIPS
+        offsets = []
+        for strip in strips(encoded, own):
+            offsets.append(file.tell())
+            file.write(strip)
+        own[places] = whole(*offsets, kind=LONG8 if big else LONG)
+        tags = {**own, **_kept_tags(picture, coding)}
+        if DESCRIPTION in tags:
+            tags[DESCRIPTION] = renamed(tags[DESCRIPTION], picture.path, target)
+        found.append((coding.level, tags))
+    _write_directories(file, found, big)
+
+
+def _write_directories(file: BinaryIO, found: list[tuple[int, dict[int, Tag]]], big: bool) -> None:
+    """Write the directories of all pages behind their pixels; each links to the next, or to its sub-images."""
+    file.write(bytes(file.tell() % 2))
+    base, out = file.tell(), bytearray()
+    first, link = 0, 0
+    while found:
+        _, tags = found.pop(0)
+        inner = []
+        while found and found[0][0]:
+            inner.append(append_directory(out, found.pop(0)[1], big=big, base=base)[0])
+        if inner:
+            tags[SUB_IMAGES] = whole(*inner, kind=LONG8 if big else LONG)
+        at, next_link = append_directory(out, tags, big=big, base=base)
+        if first:
+            struct.pack_into(NATIVE + ("Q" if big else "I"), out, link, at)
+        first, link = first or at, next_link
+    if not big and base + len(out) > 2**32:
+        raise PictureError("more than 4 GiB, which only a BigTIFF holds. Convert the source to BigTIFF first")
+    file.write(out)
+    file.seek(0)
+    file.write(tiff_header(first, big=big))
+
+
+def _encoded(picture: Picture, coding: TiffCoding) -> bytes:
+    """Encode pixels as a TIFF of its own."""
     pixels = squeezed(picture.pixels)
     if pixels.dtype.name in ("float16", "float64"):
-        encoded = _write_tifffile(pixels)
-    else:
-        encoded = _write_vips(pixels, picture.cmyk, coding)
+        return _write_tifffile(pixels, coding)
+    return _write_vips(pixels, picture.cmyk, coding)
+
+
+def _kept_tags(picture: Picture, coding: TiffCoding) -> dict[int, Tag]:
+    """Return the tags that the picture came with; those of alpha and inks only where it still has some."""
     extra = picture.channels - (4 if picture.cmyk else 3 if picture.channels > 2 else 1)
-    tags = {n: t for n, t in coding.tags.items() if n != EXTRA_SAMPLES or t.count == extra}
-    return put_tags(encoded, tags, own=STORAGE | {EXTRA_SAMPLES})
-
-
-def _check_single(tags: Mapping[int, Tag], pages: int) -> None:
-    """Raise PictureError for what holds more than one picture, rather than dropping the others."""
-    description = tags[DESCRIPTION].value if DESCRIPTION in tags else b""
-    stack = description.startswith(b"ImageJ=") and b"images=" in description and b"images=1\n" not in description
-    if pages > 1 or stack:
-        raise PictureError("a TIFF of several pages; single pictures are taken. Save its pages as files first")
-    if SUB_IMAGES in tags:
-        raise PictureError("a TIFF with sub-images (a pyramid, or camera raw); save it as a plain TIFF first")
+    fits = {EXTRA_SAMPLES: lambda tag: tag.count == extra, **dict.fromkeys(INKS, lambda tag: picture.cmyk)}
+    return {n: t for n, t in coding.tags.items() if n not in fits or fits[n](t)}
 
 
 def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
@@ -97,7 +233,7 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
     form = _number(tags, SAMPLE_FORMAT, 1)
     if photometric not in COLOURS:
         raise PictureError(f"TIFF colours of kind {photometric}; gray, RGB, palette and CMYK are taken. Convert it")
-    small = photometric in (0, 1, PALETTE) and samples == 1 and form == 1 and bits <= {1, 2, 4} and len(bits) == 1
+    small = photometric in (0, 1, PALETTE, MASK) and samples == 1 and form == 1 and bits <= {1, 2, 4} and len(bits) == 1
     if small:
         return ("bool" if bits == {1} and photometric != PALETTE else "uint8"), (3 if photometric == PALETTE else 1)
     dtype = DTYPES.get((form, max(bits, default=0))) if len(bits) == 1 else None
@@ -139,6 +275,8 @@ def _write_vips(pixels: NDArray[Any], cmyk: bool, coding: TiffCoding) -> bytes:
         options["predictor"] = "none"
     if coding.tile and all(side % 16 == 0 for side in coding.tile):
         options |= {"tile": True, "tile_width": coding.tile[0], "tile_height": coding.tile[1]}
+    else:
+        options["tile_height"] = max(1, min(coding.rows, MOST_ROWS))
     if one_bit:
         options["bitdepth"] = 1
     image = vips_image(pixels.astype(np.uint8) * 255 if one_bit else pixels, cmyk=cmyk)
@@ -146,7 +284,7 @@ def _write_vips(pixels: NDArray[Any], cmyk: bool, coding: TiffCoding) -> bytes:
     return image.tiffsave_buffer(miniswhite=coding.white_is_zero and gray, **options)
 
 
-def _write_tifffile(pixels: NDArray[Any]) -> bytes:
+def _write_tifffile(pixels: NDArray[Any], coding: TiffCoding) -> bytes:
     """Encode half or double precision, which libvips does not hold."""
     import tifffile
 
@@ -156,7 +294,8 @@ def _write_tifffile(pixels: NDArray[Any]) -> bytes:
         buffer,
         np.ascontiguousarray(pixels),
         byteorder=NATIVE,
-        compression="zlib",
+        compression=None if coding.compression == "none" else "zlib",
+        rowsperstrip=coding.rows,
         photometric="rgb" if colour else "minisblack",
         planarconfig="contig" if pixels.ndim == 3 else None,
         extrasamples=["unassalpha"] if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else None,
@@ -170,7 +309,7 @@ def _number(tags: Mapping[int, Tag], number: int, default: int) -> int:
     return values[0] if values else default
 
 
-def _coding(tags: Mapping[int, Tag], kept: Mapping[int, Tag], big: bool) -> TiffCoding:
+def _coding(tags: Mapping[int, Tag], kept: Mapping[int, Tag], level: int, big: bool) -> TiffCoding:
     """Read how the pixels are coded."""
     tile = (_number(tags, TILE_WIDTH, 0), _number(tags, TILE_HEIGHT, 0))
     return TiffCoding(
@@ -178,7 +317,9 @@ def _coding(tags: Mapping[int, Tag], kept: Mapping[int, Tag], big: bool) -> Tiff
         COMPRESSIONS.get(_number(tags, COMPRESSION, 1), "deflate"),
         predictor=_number(tags, PREDICTOR, 1) != 1,
         tile=tile if all(tile) else None,
+        rows=min(_number(tags, ROWS_PER_STRIP, 2**32 - 1), _number(tags, HEIGHT, 1)),
         white_is_zero=_number(tags, PHOTOMETRIC, 1) == 0,
+        level=level,
         big=big,
     )
 

@@ -1,0 +1,194 @@
+"""GIF: pictures and animations; the container is read and written here, the pixels by Pillow."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hush.errors import PictureError
+from hush.imaging.formats.codecs import exact_palette, indexed, pillow_encode, pillow_image
+from hush.imaging.formats.picture import INTACT, Pages, Picture, check_size
+from hush.imaging.formats.pillow import PillowCoding, decode, make_picture, moving_frames, opened, plugin
+from hush.imaging.formats.tags import Data
+
+LOOPING = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+STAYS, CLEARED = 1, 2  # what becomes of a frame before the next one is drawn
+TICK = 10  # milliseconds
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a GIF says of one of its pictures."""
+
+    duration: int = 0  # milliseconds
+    transparent: bool = False
+    disposal: int = 0
+    full: bool = True  # covers the canvas
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The parts of a GIF but for its pixels."""
+
+    frames: tuple[Frame, ...]
+    extensions: tuple[bytes, ...]  # comments and application data, verbatim
+    loops: int  # how often it is shown, 0 for ever
+    start: int  # offset behind the global colour table
+    pictures: tuple[tuple[int, int], ...]  # where descriptor and pixels of each picture begin and end
+
+
+def read(data: bytes) -> Picture:
+    """Read a GIF of one picture as RGB, with alpha where it has transparent pixels."""
+    blocks = split(data)
+    if len(blocks.frames) > 1:
+        raise PictureError(
+            f"a GIF of {len(blocks.frames)} pictures, where one is taken. Save its frames as files first"
+        )
+    pixels, info, _ = decode("Gif", data)
+    if pixels.ndim == 2:  # Pillow finds that its palette is gray; a GIF written from it would not show that
+        pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    return make_picture("gif", pixels, info, PillowCoding("gif", extensions=blocks.extensions))
+
+
+def read_pages(data: Data) -> Pages:
+    """Read a GIF of one picture, or the frames of an animation, each as it is shown: whole."""
+    data = data[:]
+    blocks = split(data)
+    if len(blocks.frames) < 2:
+        picture = read(data)
+        return Pages("gif", 1, lambda: iter([picture]))
+    width, height = struct.unpack_from("<HH", data, 6)
+    check_size(height, width, 4, "u1", len(data))
+    alpha = any(f.transparent or f.disposal == CLEARED for f in blocks.frames) or not blocks.frames[0].full
+
+    def pictures() -> Iterator[Picture]:
+        coding = PillowCoding("gif", extensions=blocks.extensions)
+        with opened("Gif", data) as image:
+            if image.n_frames != len(blocks.frames):
+                raise PictureError(f"damaged GIF: {len(blocks.frames)} frames, {image.n_frames} whole. {INTACT}")
+            for frame, pixels in zip(blocks.frames, moving_frames(image, "RGBA" if alpha else "RGB"), strict=True):
+                yield Picture(pixels, format="gif", coding=coding, duration=frame.duration)
+
+    return Pages("gif", len(blocks.frames), pictures, frames=True, loops=blocks.loops, coding=blocks.extensions)
+
+
+def write(picture: Picture) -> bytes:
+    """Write uint8 RGB, with or without alpha: exact up to 256 colours, else with the nearest of a palette.
+
+    Alpha of 128 and more is opaque, the rest transparent.
+    """
+    encoded = _encoded(picture)
+    at = split(encoded).start
+    coding = picture.coding
+    extensions = coding.extensions if isinstance(coding, PillowCoding) and coding.format == "gif" else ()
+    return b"GIF89a" + encoded[6:at] + b"".join(extensions) + encoded[at:]
+
+
+def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
+    """Write an animation: every frame whole, with a palette of its own."""
+    begun = False
+    for picture in pictures:
+        if picture.duration is None:
+            continue  # the still picture that stands in for an animated PNG
+        if not begun:
+            begun = True
+            file.write(b"GIF89a" + struct.pack("<HHBBB", *picture.size[::-1], 0x70, 0, 0))
+            if like.loops != 1:  # this block counts the repetitions after the first
+                times = struct.pack("<H", min(max(like.loops - 1, 0), 65_535))
+                file.write(b"\x21\xff\x0b" + LOOPING[0] + b"\x03\x01" + times + b"\0")
+            file.write(b"".join(like.coding) if like.format == "gif" else b"")
+        file.write(_frame(picture))
+    file.write(b"\x3b")
+
+
+def _frame(picture: Picture) -> bytes:
+    """Encode a frame as its control block, descriptor, colours and pixels."""
+    encoded = _encoded(picture)
+    blocks = split(encoded)
+    control = encoded.find(b"\x21\xf9\x04", blocks.start, blocks.pictures[0][0])
+    hidden = encoded[control + 6] if blocks.frames[0].transparent else 0
+    flags = (CLEARED if picture.channels == 4 else STAYS) << 2 | blocks.frames[0].transparent
+    delay = min(round((picture.duration or 0) / TICK), 65_535)
+    begin, end = blocks.pictures[0]
+    descriptor = bytearray(encoded[begin : begin + 10])
+    colours = encoded[13 : blocks.start]
+    descriptor[9] = descriptor[9] & 0x40 | 0x80 | encoded[10] & 7  # interlaced as it is; the colours are its own
+    return (
+        b"\x21\xf9\x04"
+        + struct.pack("<BHBB", flags, delay, hidden, 0)
+        + descriptor
+        + colours
+        + encoded[begin + 10 : end]
+    )
+
+
+def split(data: bytes) -> Blocks:
+    """Walk through a GIF's blocks; raises PictureError if it is cut off."""
+    frames: list[Frame] = []
+    extensions: list[bytes] = []
+    pictures: list[tuple[int, int]] = []
+    loops, control = 1, bytes(4)
+    try:
+        canvas = data[6:10]
+        start = at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+        while data[at] != 0x3B:
+            block = at
+            if data[at] == 0x21:
+                label, at = data[at + 1], at + 2
+            elif data[at] == 0x2C:
+                label, flags, full = 0, data[at + 9], data[at + 1 : at + 9] == bytes(4) + canvas
+                delay = struct.unpack_from("<H", control, 1)[0] * TICK
+                frames.append(Frame(delay, bool(control[0] & 1), control[0] >> 2 & 7, full))
+                control = bytes(4)
+                at += 11 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+            else:
+                raise PictureError(f"damaged GIF: a block of unknown kind. {INTACT}")
+            while data[at]:
+                at += 1 + data[at]
+            at += 1
+            if label == 0:
+                pictures.append((block, at))
+            elif label == 0xF9 and data[block + 2] >= 4:
+                control = data[block + 3 : block + 7]
+            elif label == 0xFF and data[block + 3 : block + 14] in LOOPING:
+                times = int.from_bytes(data[block + 16 : block + 18], "little")
+                loops = times + 1 if times else 0
+            elif label in (0xFE, 0xFF):
+                extensions.append(data[block:at])
+    except IndexError:
+        raise PictureError(f"truncated GIF: it ends within a block. {INTACT}") from None
+    return Blocks(tuple(frames), tuple(extensions), loops, start, tuple(pictures))
+
+
+def _encoded(picture: Picture) -> bytes:
+    """Encode one picture as a GIF of its own."""
+    plugin("Gif")
+    rgb = picture.pixels[..., :3]
+    transparent = picture.pixels[..., 3] < 128 if picture.channels == 4 else np.zeros(picture.size, dtype=bool)
+    options = {"transparency": 255} if transparent.any() else {}
+    return pillow_encode(_quantised(rgb, transparent), "GIF", **options)
+
+
+def _quantised(rgb: NDArray[Any], transparent: NDArray[np.bool_]) -> Any:
+    """Return a Pillow image with a palette; index 255 is the transparent one, where there is one."""
+    if not transparent.any():
+        return _palette_image(rgb, 256)
+    hidden = rgb[transparent][0]
+    some = rgb[~transparent][0] if not transparent.all() else hidden
+    image = _palette_image(np.where(transparent[..., np.newaxis], some, rgb), 255)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    used = np.asarray(image.getpalette(), dtype=np.uint8).reshape(-1, 3)[:255]
+    palette[: len(used)], palette[255] = used, hidden
+    return indexed(np.where(transparent, np.uint8(255), np.asarray(image)), palette)
+
+
+def _palette_image(rgb: NDArray[Any], room: int) -> Any:
+    """Return a Pillow image with a palette of at most ``room`` colours, exact where they suffice."""
+    exact = exact_palette(np.ascontiguousarray(rgb))
+    return indexed(*exact) if exact is not None and len(exact[1]) <= room else pillow_image(rgb).quantize(room)

@@ -1,0 +1,51 @@
+"""How much memory there is, and how much of it this process has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SHARE = 0.5  # of what is free that a process takes unless told
+UNKNOWN = 2 * 2**30  # bytes; taken for free where the system does not tell
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process holds; 0 where the system does not tell (only Linux does)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def free() -> int:
+    """Return the bytes of memory that are free on this machine, or in the container that it runs in."""
+    found = [amount for amount in (_machine(), _container("memory.max", "memory.current")) if amount is not None]
+    return max(0, min(found, default=UNKNOWN))
+
+
+def allowed(limit: int | None) -> int:
+    """Return the bytes that this process may hold: as told, or what it has and a share of what is free."""
+    return resident() + int(SHARE * free()) if limit is None else limit
+
+
+def _machine() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return None
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _container(limit: str, used: str) -> int | None:
+    """Read what a control group of Linux has left (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        return int((folder / limit).read_text()) - int((folder / used).read_text())
+    except (OSError, ValueError):  # no such files, or "max"
+        return None

@@ -1,0 +1,263 @@
+"""Restore a picture window by window, be it an array or a file too large for memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hush.errors import PictureError
+from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, luminance
+from hush.imaging.ranges import value_range
+from hush.imaging.tiles import Tile, cut, run_blocks
+from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows, read_layout
+from hush.restoring.controls import CONTEXT, control
+from hush.restoring.memory import allowed, resident
+from hush.restoring.options import DenoiseOptions
+from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, find_sigma, is_gray
+
+Image = NDArray[np.float32]
+
+SMALL = 1 << 20  # pixels; a picture of no more is estimated and restored at once, without asking for memory
+LARGEST_TILE = 4096  # pixels a side; of what any may be restored at once
+SEAM = 64  # rows across the picture that two rows of tiles share, at most
+SAMPLE = 512  # pixels a side of the windows by which the noise of a larger picture is estimated
+STREAM = 64 * 2**20  # bytes that reading and writing a file in parts takes, whatever its size
+STREAM_ROWS = 768  # rows of it that libvips and its threads hold
+SAMPLES = 3  # of them down and across
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture at work: where its windows come from, and what its values mean."""
+
+    windows: Windows
+    full_scale: Range | None = None
+    cmyk: bool = False
+    mask: Windows | None = None
+    held: int = 0
+    """Bytes of memory that are still to be taken beside the tiles."""
+    held_per_row: int = 0
+    """The same, for each row of a tile."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return (height, width)."""
+        return self.windows.shape[0], self.windows.shape[1]
+
+    def image(self, tile: Tile) -> Image:
+        """Return a tile (h, w, C) of the image, without alpha; past the end the edge is repeated."""
+        image, _ = decode(self.windows.window(tile), full_scale=self.full_scale, cmyk=self.cmyk)
+        return cut(image, Tile(0, 0, tile.height, tile.width))
+
+    def share(self, tile: Tile) -> Image | None:
+        """Return what the mask says of a tile, (h, w) in [0, 1]; None without a mask."""
+        if self.mask is None:
+            return None
+        image, _ = decode(self.mask.window(tile))
+        return cut(np.clip(luminance(image), 0, 1), Tile(0, 0, tile.height, tile.width))
+
+
+@dataclass
+class Outcome:
+    """What a restoration found."""
+
+    sigma: float | None
+    """The noise level that was told or found."""
+    squares: float = 0.0
+    """Sum of the squared changes, in full scale."""
+    values: int = field(default=0)
+    """Number of values that they were summed over."""
+
+    @property
+    def psnr(self) -> float | None:
+        """Return the PSNR of noisy against restored in dB; None if nothing was changed."""
+        return float(10 * np.log10(self.values / self.squares)) if self.squares > 0 else None
+
+
+def restore_array(
+    array: NDArray[Any],
+    options: DenoiseOptions,
+    restorer: Restorer,
+    *,
+    full_scale: Range | None = None,
+    cmyk: bool = False,
+    held: int = 0,
+    progress: TellProgress | None = None,
+) -> tuple[NDArray[Any], Outcome]:
+    """Restore an array of any kind; return it, and what was found.
+
+    ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it.
+    """
+    check_array(array, cmyk=cmyk)
+    scale = value_range(array, options.range, full_scale, cmyk=cmyk)
+    mask = open_mask(options.mask, array.shape)
+    scene = Scene(ArrayWindows(array), scale, cmyk, mask, held=held + array.nbytes)
+    if options.strength == 0:
+        check_finite(array)
+        return array.copy(), Outcome(options.sigma)
+    restored = np.empty_like(array)
+    outcome = Outcome(None)
+    for tile, part in restore_windows(scene, options, restorer, outcome, progress=progress):
+        restored[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = part
+    return restored, outcome
+
+
+def restore_windows(
+    scene: Scene,
+    options: DenoiseOptions,
+    restorer: Restorer,
+    outcome: Outcome,
+    *,
+    progress: TellProgress | None = None,
+) -> Iterator[tuple[Tile, NDArray[Any]]]:
+    """Yield the restored windows of a picture, row by row, in its own dtype; they do not overlap.
+
+    ``outcome`` is filled in on the way. At strength 0, and where the mask is black, the input comes back bit for bit.
+    """
+    windows = scene.windows
+    colour = len(windows.shape) == 3 and windows.shape[2] >= 3 and not scene.cmyk
+    gray = colour and _is_gray(scene)
+    sigma = _sigma(scene, options, restorer)
+    outcome.sigma = None if sigma is None else float(sigma)
+
+    def restore(tile: Tile) -> Image:
+        noisy, share = scene.image(tile), scene.share(tile)
+        if options.strength == 0 or (share is not None and not share.any()):
+            return noisy
+        restored = control(noisy, restorer(noisy, sigma, gray=gray), options, share)
+        change = (restored - noisy).ravel()
+        outcome.squares += float(np.dot(change, change))
+        outcome.values += change.size
+        return restored
+
+    overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 else 0)
+    side = _tile(scene, options, restorer, overlap)
+    for top, left, block in run_blocks(*scene.size, restore, tile=side, overlap=overlap, progress=progress):
+        tile = Tile(top, left, *block.shape[:2])
+        yield tile, _encoded(block, scene, tile, options)
+
+
+def _encoded(block: Image, scene: Scene, tile: Tile, options: DenoiseOptions) -> NDArray[Any]:
+    """Turn a block of the restored image into the picture's dtype; what was not to change is taken from the picture."""
+    part = scene.windows.window(tile)
+    if options.strength == 0:
+        return part
+    _, encoding = decode(part[:1, :1], full_scale=scene.full_scale, cmyk=scene.cmyk)
+    alpha = None if encoding.alpha is None else part[..., -1]
+    array = encode(block, replace(encoding, alpha=alpha))
+    share = scene.share(tile)
+    if share is not None:
+        kept = share == 0
+        array[kept] = part[kept]
+    return array
+
+
+def scene_of(layout: Layout, options: DenoiseOptions) -> Scene:
+    """Open a file as a scene that is restored window by window."""
+    windows = FileWindows(layout)
+    picture = layout.picture
+    mask = _mask_of(layout, options)
+    scene = Scene(windows, None, picture.cmyk, mask, STREAM + STREAM_ROWS * layout.row_bytes, 3 * layout.row_bytes)
+    sample = np.concatenate(list(_sampled(scene, lambda tile: windows.window(tile).copy())))
+    return replace(scene, full_scale=value_range(sample, options.range, picture.full_scale, cmyk=picture.cmyk))
+
+
+def _mask_of(layout: Layout, options: DenoiseOptions) -> Windows | None:
+    """Open a mask for a file that is read in parts: itself in parts where it can be."""
+    if isinstance(options.mask, (str, Path)):
+        mask = read_layout(Path(options.mask))
+        if mask is not None and mask.open is not None and mask.shape[:2] == layout.shape[:2]:
+            return FileWindows(mask)
+    return open_mask(options.mask, layout.shape)
+
+
+def _is_gray(scene: Scene) -> bool:
+    """Say whether all colours of a picture are equal, as they are of few that are stored in three channels."""
+    height, width = scene.size
+    return all(is_gray(scene.windows.window(Tile(top, 0, 256, width))[..., :3]) for top in range(0, height, 256))
+
+
+def _sigma(scene: Scene, options: DenoiseOptions, restorer: Restorer) -> float | None:
+    """Return the noise level to tell: as given, or estimated, from windows of a large picture."""
+    if options.sigma is not None or not restorer.needs_sigma:
+        return options.sigma
+    found = find_sigma(restorer, _sample(scene), None)
+    return None if found is None else float(np.mean(found))
+
+
+def _sample(scene: Scene) -> Image:
+    """Return the image, or of a large one windows from all over it, side by side."""
+    height, width = scene.size
+    if height * width <= SAMPLES**2 * SAMPLE**2:
+        return scene.image(Tile(0, 0, height, width))
+    return np.concatenate(list(_sampled(scene, scene.image)))
+
+
+def _sampled(scene: Scene, read: Callable[[Tile], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Yield rows of windows from all over a picture."""
+    height, width = scene.size
+    for top in _spread(height):
+        tiles = [Tile(top, left, min(SAMPLE, height), min(SAMPLE, width)) for left in _spread(width)]
+        yield np.concatenate([read(tile) for tile in tiles], axis=1)
+
+
+def _spread(size: int) -> list[int]:
+    """Return where windows start along an axis."""
+    last = max(0, size - SAMPLE)
+    return sorted({last * i // (SAMPLES - 1) for i in range(SAMPLES)})
+
+
+def _tile(scene: Scene, options: DenoiseOptions, restorer: Restorer, overlap: int) -> int:
+    """Choose the side of tiles: the largest that memory allows, or a smaller one that leaves less to compute."""
+    height, width = scene.size
+    largest = restorer.tile or max(height, width)
+    if options.max_memory is not None or height * width > SMALL:
+        largest = min(largest, _affordable(scene, options, restorer, overlap))
+    return cheapest_tile(height, width, largest, overlap)
+
+
+def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overlap: int) -> int:
+    """Return the largest side of tiles whose work fits into the memory that is allowed.
+
+    Raises PictureError if not even the smallest does.
+    """
+    per_pixel, beside = restorer.memory()
+    per_pixel += 4 * IMAGE_BYTES  # the tile, restored, weighed and encoded
+    width = scene.size[1]
+    left = allowed(options.max_memory) - resident() - beside - scene.held - SEAM * width * IMAGE_BYTES
+    sides = range(min(restorer.tile or LARGEST_TILE, LARGEST_TILE), 2 * overlap + 16, -16)
+    for side in sides:
+        if side * min(side, width) * per_pixel + side * scene.held_per_row <= left:
+            return side
+    lacks = sides[-1] * (sides[-1] * per_pixel + scene.held_per_row) - left
+    raise PictureError(
+        f"memory lacks {max(1, lacks >> 20)} MB even for small tiles. Allow more with --max-memory, or save it as TIFF"
+    )
+
+
+def open_mask(mask: str | os.PathLike[str] | NDArray[Any] | None, shape: tuple[int, ...]) -> Windows | None:
+    """Open a mask for a picture (H, W, ...).
+
+    Raises PictureError if it is of another size.
+    """
+    if mask is None:
+        return None
+    name = "the mask" if isinstance(mask, np.ndarray) else os.fspath(mask)
+    if isinstance(mask, np.ndarray):
+        array = mask
+    else:
+        from hush.imaging.files import read
+
+        array = read(Path(mask)).pixels
+    if array.shape[:2] != shape[:2]:
+        raise PictureError(
+            f"{name} has {array.shape[1]}x{array.shape[0]} pixels, the picture {shape[1]}x{shape[0]}; "
+            "a mask has the picture's size. Scale it"
+        )
+    return ArrayWindows(array)

@@ -1,0 +1,280 @@
+"""What is kept of a restoration, and how much memory and which files the work may touch."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hush.cli import run
+from hush.errors import PictureError, UsageError
+from hush.imaging.arrays import luminance
+from hush.imaging.files import read
+from hush.restoring.denoising import (
+    DenoiseOptions,
+    FileResult,
+    FileSkipped,
+    denoise,
+    denoise_file,
+    denoise_files,
+    plan_files,
+)
+from hush.restoring.options import read_bytes
+from tiny import darkening_numbers, write_tiny
+
+DTYPES = [np.uint8, np.uint16, np.float16, np.float32, np.float64, np.bool_]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights with random numbers."""
+    return str(write_tiny(tmp_path_factory.mktemp("control") / "tiny.onnx"))
+
+
+@pytest.fixture(scope="module")
+def dark(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights with which restored = noisy - sigma / 255 / 2."""
+    return str(write_tiny(tmp_path_factory.mktemp("control") / "dark.onnx", numbers=darkening_numbers()))
+
+
+def floats(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).random(shape, np.float32)
+
+
+def of_type(dtype: Any, *shape: int) -> np.ndarray:
+    values = np.random.default_rng(1).random(shape)
+    return values > 0.5 if dtype is np.bool_ else (values * {"u": 250}.get(np.dtype(dtype).kind, 1)).astype(dtype)
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def test_luma_and_chroma_part_the_change(tiny: str) -> None:
+    noisy = floats(30, 40, 3)
+    full, luma, chroma = (denoise(noisy, 40, weights=tiny, only=only) for only in ("all", "luma", "chroma"))
+    np.testing.assert_allclose((luma - noisy) + (chroma - noisy), full - noisy, atol=1e-6)
+    np.testing.assert_allclose(luminance(chroma), luminance(noisy), atol=1e-6)
+    np.testing.assert_allclose(luma - noisy, np.repeat((luma - noisy)[..., :1], 3, axis=2), atol=1e-6)
+
+
+def test_gray_has_no_chroma(tiny: str) -> None:
+    noisy = floats(20, 20)
+    assert np.array_equal(denoise(noisy, 40, weights=tiny, only="chroma"), noisy)
+    assert np.array_equal(denoise(noisy, 40, weights=tiny, only="luma"), denoise(noisy, 40, weights=tiny))
+
+
+def test_detail_comes_back_without_colour_noise(tiny: str) -> None:
+    noisy = floats(60, 50, 3)
+    full, half, most = (denoise(noisy, 40, weights=tiny, keep_detail=share) for share in (0, 0.5, 1))
+    returned = most - full
+    assert np.ptp(returned, axis=2).max() < 1e-6, "colour came back"
+    assert abs(returned.mean()) < 0.01 * abs(luminance(noisy - full)).mean() + 1e-3, "brightness came back"
+    np.testing.assert_allclose(half - full, returned / 2, atol=1e-6)
+    inside = np.s_[4:-4, 4:-4]
+    removed = luminance(noisy - full)
+    assert np.corrcoef(returned[..., 0][inside].ravel(), removed[inside].ravel())[0, 1] > 0.9
+
+
+def test_a_flat_change_is_no_detail(dark: str) -> None:
+    noisy = floats(40, 40, 3)
+    options = {"weights": dark, "precision": "exact"}
+    full, most = (denoise(noisy, 40, keep_detail=share, **options) for share in (0, 1))  # type: ignore[arg-type]
+    np.testing.assert_allclose(most, full, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_detail": 0.7}, {"only": "luma"}, {"only": "chroma"}, {"strength": 0.4}])
+def test_tiles_do_not_show_in_what_is_kept(options: dict[str, Any], tiny: str) -> None:
+    noisy = floats(100, 90, 3)
+    whole, tiled = (denoise(noisy, 25, weights=tiny, precision="exact", tile=t, **options) for t in (1280, 48))
+    inside = np.s_[:-8, :-8]  # beyond the border, where tiny pads with zeros
+    np.testing.assert_allclose(tiled[inside], whole[inside], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [None, 3, 4])
+def test_black_in_the_mask_stays_bit_for_bit(dtype: Any, channels: int | None, dark: str) -> None:
+    noisy = of_type(dtype, 40, 30, *([] if channels is None else [channels]))
+    mask = np.zeros((40, 30), np.uint8)
+    mask[10:20, 5:25] = 255
+    restored = denoise(noisy, 60, weights=dark, mask=mask)
+    assert noisy[mask == 0].tobytes() == restored[mask == 0].tobytes()
+    full = denoise(noisy, 60, weights=dark)
+    np.testing.assert_allclose(restored[mask == 255].astype(float), full[mask == 255].astype(float), atol=1e-6)
+
+
+def test_gray_in_the_mask_blends(dark: str) -> None:
+    noisy = floats(12, 12, 3)
+    mask = np.full((12, 12), 0.25, np.float32)
+    full = denoise(noisy, 60, weights=dark)
+    np.testing.assert_allclose(denoise(noisy, 60, weights=dark, mask=mask), noisy + 0.25 * (full - noisy), atol=1e-6)
+
+
+def test_nothing_is_run_where_the_mask_is_black(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hush.restoring.restorers import NetworkRestorer
+
+    shapes: list[tuple[int, ...]] = []
+    run_network = NetworkRestorer._restore
+
+    def count(self: NetworkRestorer, image: np.ndarray, level: np.ndarray) -> np.ndarray:
+        shapes.append(image.shape)
+        return run_network(self, image, level)
+
+    monkeypatch.setattr(NetworkRestorer, "_restore", count)
+    mask = np.zeros((128, 128), np.uint8)
+    mask[:8, :8] = 255
+    denoise(floats(128, 128, 3), 25, weights=tiny, tile=32, mask=mask)
+    assert len(shapes) == 1
+
+
+def test_a_mask_of_another_size_is_refused(tiny: str) -> None:
+    with pytest.raises(PictureError, match=r"the mask has 7x9 pixels, the picture 8x9; .* Scale it"):
+        denoise(floats(9, 8), 25, weights=tiny, mask=np.zeros((9, 7), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"only": "color"}, "only is 'color'; it must be all, luma or chroma"),
+        ({"keep_detail": 2}, "keep_detail is 2; it must be a number from 0 to 1"),
+        ({"jobs": 0}, "jobs is 0"),
+        ({"max_memory": 2**20}, "max_memory is 1M; .* Allow more"),
+        ({"overwrite": True, "skip_existing": True}, "both overwrite and skip_existing"),
+    ],
+)
+def test_options_that_are_not_allowed(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        DenoiseOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("512M", 2**29), ("1.5g", 3 * 2**29), ("2 GB", 2**31), ("1GiB", 2**30), ("300000000", 3 * 10**8)],
+)
+def test_amounts_of_memory(text: str, amount: int) -> None:
+    assert read_bytes(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "much", "12X", "-1G", "1,5G"])
+def test_what_is_no_amount_of_memory(text: str) -> None:
+    with pytest.raises(UsageError, match="no amount of memory"):
+        read_bytes(text)
+
+
+# ---------------------------------------------------------------- files and the command
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two pictures and a mask of the first."""
+    Image.fromarray(of_type(np.uint8, 24, 32, 3)).save(tmp_path / "a.png")
+    Image.fromarray(of_type(np.uint8, 20, 16)).save(tmp_path / "b.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.repeat(np.uint8([[0, 255]]), 16, axis=1).repeat(24, axis=0)).save(tmp_path / "masks" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_result_tells_what_was_found(folder: Path, dark: str) -> None:
+    result = denoise_file("a.png", options=DenoiseOptions(sigma=51, weights=dark, precision="exact"))
+    assert (result.size, result.pages) == ((32, 24), 1)
+    assert result.psnr == pytest.approx(20, abs=1e-3)  # 0.1 was taken off each value
+    same = denoise_file("a.png", "same.png", DenoiseOptions(weights="identity"))
+    assert same.psnr is None
+
+
+def test_a_plan_says_what_would_be_done(folder: Path) -> None:
+    jobs = plan_files(["a.png", "b.png"], "out")
+    assert [(job.source.name, str(job.target), job.problem) for job in jobs] == [
+        ("a.png", str(Path("out/a.png")), ""),
+        ("b.png", str(Path("out/b.png")), ""),
+    ]
+    assert not Path("out").exists()
+
+
+def test_existing_results_are_skipped(folder: Path) -> None:
+    options = DenoiseOptions(weights="identity", skip_existing=True)
+    first = list(denoise_files(["."], "out", options))
+    assert [type(result) for result in first] == [FileResult, FileResult]
+    (folder / "out" / "a.png").unlink()
+    again = list(denoise_files(["."], "out", options))
+    assert [type(result) for result in again] == [FileResult, FileSkipped]
+
+
+def test_the_command_takes_a_mask_and_shares(folder: Path, dark: str) -> None:
+    line = ["denoise", "a.png", "--sigma", "51", "--weights", dark]
+    assert run([*line, "--mask", "masks/a.png", "-o", "masked.png"]) == 0
+    noisy, masked = read("a.png").pixels, read("masked.png").pixels
+    assert np.array_equal(masked[:, :16], noisy[:, :16])
+    assert (masked[:, 16:] != noisy[:, 16:]).any()
+    assert run([*line, "--only-chroma", "-o", "chroma.png"]) == 0
+    assert np.abs(read("chroma.png").pixels.astype(int) - noisy).max() <= 1  # it darkens all colours alike
+    assert run([*line, "--only-chroma", "--only-luma", "-o", "x.png"]) == 2
+
+
+def test_keep_detail_is_a_share_or_a_flag(folder: Path, tiny: str) -> None:
+    line = ["denoise", "a.png", "--sigma", "51", "--weights", tiny]
+    for name, extra in [("flag", ["--keep-detail"]), ("half", ["--keep-detail", "0.5"]), ("one", ["--keep-detail=1"])]:
+        assert run([*line, "-o", f"{name}.png", *extra]) == 0
+    assert np.array_equal(read("flag.png").pixels, read("half.png").pixels)
+    assert not np.array_equal(read("one.png").pixels, read("half.png").pixels)
+    assert run(["denoise", "--keep-detail", "a.png", "-o", "before.png", "--weights", tiny, "--sigma", "51"]) == 0
+    assert np.array_equal(read("flag.png").pixels, read("before.png").pixels)
+
+
+def test_a_dry_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a-hush.png").touch()
+    assert run(["denoise", "a.png", "b.png", "--dry-run"]) == 1  # as the run would
+    captured = capsys.readouterr()
+    assert captured.out == "b.png -> b-hush.png\n"
+    assert "a-hush.png: exists already" in captured.err
+    assert run(["denoise", "a.png", "b.png", "--dry-run", "--json", "--skip-existing"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == {"source": "a.png", "target": "a-hush.png", "skipped": True}
+    assert rows[1] == {"source": "b.png", "target": "b-hush.png"}
+    assert not Path("b-hush.png").exists()
+
+
+def test_json_tells_size_noise_time_and_psnr(folder: Path, dark: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["denoise", "a.png", "--json", "--sigma", "51", "--weights", dark]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["size"], row["pages"], row["sigma"]) == ([32, 24], 1, 51)
+    assert row["psnr"] == pytest.approx(20, abs=0.1)
+    assert row["seconds"] > 0
+
+
+def hush(*arguments: str, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "hush", *arguments], input=content, capture_output=True)
+
+
+def test_pictures_pass_through_pipes(folder: Path) -> None:
+    content = Path("a.png").read_bytes()
+    done = hush("denoise", "-", "--weights", "identity", content=content)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(done.stdout))), read("a.png").pixels)
+    done = hush("denoise", "-", "-o", "from.tif", "--weights", "identity", content=content)
+    assert (done.returncode, done.stdout.count(b"->")) == (0, 1)
+    assert np.array_equal(read("from.tif").pixels, read("a.png").pixels)
+
+
+def test_a_picture_goes_to_stdout(folder: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(["denoise", "a.png", "-o", "-", "--weights", "identity"]) == 0
+    captured = capsysbinary.readouterr()
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(captured.out))), read("a.png").pixels)
+    assert run(["denoise", "a.png", "b.png", "-o", "-", "--weights", "identity"]) == 2
+    assert capsysbinary.readouterr().out == b""
+
+
+def test_nonsense_on_stdin_is_one_line(folder: Path) -> None:
+    for content in (b"", b"no picture"):
+        done = hush("denoise", "-", "--weights", "identity", content=content)
+        assert done.returncode == 1
+        assert done.stdout == b""
+        assert done.stderr.startswith(b"hush: -: ")
+        assert done.stderr.count(b"\n") == 1

@@ -1,0 +1,281 @@
+"""What single formats carry beside their pixels: previews, trailers, qualities, colours in numbers."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from hush.imaging.files import Metadata, Picture, read, write
+from hush.imaging.formats import colour, jpeg, png, previews, webp
+from hush.imaging.formats.pillow import PillowCoding
+from hush.imaging.formats.tags import directories
+
+RNG = np.random.default_rng(0)
+NOISY = np.clip(RNG.normal(128, 60, (240, 320, 3)), 0, 255).astype(np.uint8)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+CALM = np.broadcast_to(np.uint8([200, 100, 50]), NOISY.shape).copy()
+
+
+def encoded(pixels: np.ndarray, kind: str = "jpeg", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def exif_with_thumbnail(order: str, thumbnail: bytes) -> bytes:
+    """Return EXIF of a camera's name and a thumbnail, written by hand."""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    first = struct.pack(order + "HHHI4sI", 1, 0x010F, 2, 4, b"Cam\0", 26)
+    at = 26 + 2 + 3 * 12 + 4
+    second = struct.pack(order + "H", 3) + b"".join(
+        struct.pack(order + "HHI", number, 3 if number == 259 else 4, 1)
+        + (struct.pack(order + "HH", value, 0) if number == 259 else struct.pack(order + "I", value))
+        for number, value in ((259, 6), (513, at), (514, len(thumbnail)))
+    )
+    return head + first + second + bytes(4) + thumbnail + b"maker notes behind it"
+
+
+def thumbnail_of(exif: bytes) -> np.ndarray | None:
+    pages, _ = directories(exif, limit=2)
+    if len(pages) < 2:
+        return None
+    (at,), (length,) = pages[1][513].integers(), pages[1][514].integers()
+    return np.asarray(Image.open(io.BytesIO(exif[at : at + length])).convert("RGB"))
+
+
+# Previews
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("name", ["jpg", "png", "webp", "avif"])
+def test_the_thumbnail_shows_the_restored_picture_and_nothing_moves(name: str, order: str, tmp_path: Path) -> None:
+    exif = exif_with_thumbnail(order, encoded(np.asarray(Image.fromarray(NOISY).resize((160, 120)))))
+    source = Picture(NOISY, metadata=Metadata(exif=exif))
+    picture = read(write(tmp_path / f"x.{name}", source))
+    written = read(write(tmp_path / f"y.{name}", replace(picture, pixels=CALM))).metadata.exif
+    assert written is not None
+    shown = thumbnail_of(written)
+    assert shown is not None
+    assert shown.shape == (120, 160, 3)
+    assert np.abs(shown.astype(int) - [200, 100, 50]).max() < 6
+    if name != "avif":  # Pillow writes this one's anew
+        assert len(written) == len(exif)
+        assert written.endswith(b"maker notes behind it")
+        assert written[:26] == exif[:26]
+
+
+def test_a_thumbnail_that_cannot_be_made_anew_is_dropped_and_blanked() -> None:
+    small = exif_with_thumbnail("<", b"\xff\xd8 no picture")
+    tight = exif_with_thumbnail("<", encoded(np.zeros((120, 160, 3), np.uint8), quality=1))
+    for exif, pixels in ((small, CALM), (tight, NOISY), (tight, NOISY.astype(np.float32) / 255)):
+        fresh = previews.refreshed(exif, Picture(pixels))
+        assert fresh is not None
+        assert thumbnail_of(fresh) is None
+        assert len(fresh) == len(exif)
+    assert b"no picture" not in (previews.refreshed(small, Picture(CALM)) or b"")
+    for odd in (b"", b"II*\0", b"II*\0\xff\xff\0\0", small[:30], b"no exif at all"):
+        assert previews.refreshed(odd, Picture(CALM)) is not None
+
+
+def test_a_thumbnail_keeps_the_bars_of_its_camera() -> None:
+    exif = exif_with_thumbnail("<", encoded(np.asarray(Image.fromarray(NOISY).resize((160, 120)))))
+    wide = previews.refreshed(exif, Picture(CALM[:160]))
+    shown = thumbnail_of(wide or b"")
+    assert shown is not None
+    assert shown[:10].max() < 30 < shown[60].min()
+
+
+def test_previews_of_photoshop_jfif_and_xmp_go(tmp_path: Path) -> None:
+    def resource(number: int, content: bytes) -> bytes:
+        return b"8BIM" + struct.pack(">HHI", number, 0, len(content)) + content + bytes(len(content) % 2)
+
+    iptc, preview = resource(1028, b"\x1c\x02x"), resource(1036, b"preview bytes")
+    xmp = b"<x:xmpmeta><xmp:Thumbnails><rdf:Alt>stale</rdf:Alt></xmp:Thumbnails><dc:title/></x:xmpmeta>"
+    assert previews.without_previews(iptc + preview + iptc) == iptc + iptc
+    data = encoded(NOISY)
+    segments, at = jpeg.split(data)
+    jfif = segments[0][1][:12] + b"\1\1RGB"
+    extra = [(0xE0, jfif), (0xE0, b"JFXX\0\x13stale"), (0xED, jpeg.PHOTOSHOP + iptc + preview), (0xE1, jpeg.XMP + xmp)]
+    (tmp_path / "x.jpg").write_bytes(jpeg.join([*extra, *segments[1:]]) + data[at:])
+    picture = read(tmp_path / "x.jpg")
+    assert picture.metadata.photoshop == iptc
+    written = write(tmp_path / "y.jpg", picture).read_bytes()
+    for gone in (b"stale", b"preview bytes", b"JFXX"):
+        assert gone not in written
+    assert b"<dc:title/>" in written
+    target = write(tmp_path / "y.tif", picture)
+    assert read(target).metadata.photoshop == iptc
+
+
+# JPEG
+
+
+def with_index(data: bytes, order: str, kinds: tuple[int, ...], sizes: tuple[int, ...]) -> bytes:
+    """Put an index of several pictures (CIPA DC-007) into a JPEG; the others are to follow on it."""
+    segments, at = jpeg.split(data)
+
+    def put(places: list[int], length: int) -> bytes:
+        head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+        head += struct.pack(order + "H", 3) + struct.pack(order + "HHI4s", 0xB000, 7, 4, b"0100")
+        head += struct.pack(order + "HHII", 0xB001, 4, 1, len(sizes) + 1)
+        head += struct.pack(order + "HHIII", 0xB002, 7, 16 * (len(sizes) + 1), 50, 0)
+        entries = zip((0x20030000, *kinds), (length, *sizes), (0, *places), strict=True)
+        index = jpeg.MULTI_PICTURE + head + b"".join(struct.pack(order + "IIII", *entry, 0) for entry in entries)
+        return jpeg.join([segments[0], (0xE2, index), *segments[1:]]) + data[at:]
+
+    first = put([0] * len(sizes), 0)
+    origin = first.index(jpeg.MULTI_PICTURE) + 4
+    return put([len(first) - origin + sum(sizes[:i]) for i in range(len(sizes))], len(first))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_follows_a_jpeg_stays_and_its_index_points_there(order: str, progressive: bool, tmp_path: Path) -> None:
+    """A gain map behind the picture, as in Ultra HDR, and a video behind that, as in motion photos."""
+    gain_map, video = encoded(CALM[:60, :80]), b"\0\0\0\x18ftypmp42" + bytes(99)
+    primary = with_index(encoded(NOISY, quality=60, progressive=progressive), order, (0,), (len(gain_map),))
+    (tmp_path / "x.jpg").write_bytes(primary + gain_map + video)
+    picture = read(tmp_path / "x.jpg")
+    target = write(tmp_path / "y.jpg", replace(picture, pixels=CALM))
+    written = target.read_bytes()
+    assert len(written) < len(primary)
+    assert written.endswith(gain_map + video)
+    for path in (tmp_path / "x.jpg", target):
+        with Image.open(path) as judge:
+            assert (judge.format, judge.n_frames) == ("MPO", 2)
+            judge.seek(1)
+            assert judge.size == (80, 60)
+            assert np.abs(np.asarray(judge).astype(int) - [200, 100, 50]).max() < 4
+    again = read(target).coding
+    assert replace(again, segments=()) == replace(picture.coding, segments=())
+    assert b"ftyp" not in write(tmp_path / "z.png", picture).read_bytes()
+
+
+def test_large_previews_behind_a_jpeg_are_dropped_with_their_index(tmp_path: Path) -> None:
+    preview = encoded(NOISY)
+    (tmp_path / "x.jpg").write_bytes(with_index(preview, "<", (0x010002,), (len(preview),)) + preview)
+    written = write(tmp_path / "y.jpg", read(tmp_path / "x.jpg")).read_bytes()
+    assert jpeg.MULTI_PICTURE not in written
+    assert written.count(b"\xff\xd8\xff") == 1
+
+
+@pytest.mark.parametrize("blocks", [1, 7, 40])
+def test_restart_intervals_stay(blocks: int, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(encoded(NOISY, restart_marker_blocks=blocks))
+    picture = read(tmp_path / "x.jpg")
+    assert picture.coding.restart == blocks
+    assert picture.coding.trailer == b""
+    assert read(write(tmp_path / "y.jpg", picture)).coding == picture.coding
+
+
+# AVIF, WebP, BMP
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_avif_of_ten_and_twelve_bits_stays_so(bits: int, channels: int, tmp_path: Path) -> None:
+    rows, columns = np.mgrid[0:64, 0:96]
+    pixels = np.stack([rows * 300 + columns * (100 + 90 * i) for i in range(channels)], axis=2).astype(np.uint16)
+    exif = exif_with_thumbnail("<", encoded(CALM[:8, :8]))
+    said = Metadata(icc=PROFILE, exif=exif, xmp=b"<x/>")
+    source = Picture(pixels, format="avif", metadata=said, coding=PillowCoding("avif", subsampling="4:4:4", bits=bits))
+    picture = read(write(tmp_path / "x.avif", source))
+    again = read(write(tmp_path / "y.avif", picture))
+    for one in (picture, again):
+        assert (one.kind, one.pixels.dtype, one.size) == (source.kind, np.uint16, (64, 96))
+        assert np.abs(one.pixels.astype(int) - pixels).mean() < 200
+        assert (one.metadata.icc, one.metadata.xmp, one.coding.bits) == (PROFILE, b"<x/>", bits)
+        assert directories(one.metadata.exif or b"")[0][0][0x010F].value == b"Cam\0"
+    assert again.coding == picture.coding
+
+
+def test_an_avif_that_states_wide_gamut_in_numbers_hands_on_a_profile(tmp_path: Path) -> None:
+    data = encoded(NOISY, "avif")
+    at = data.index(b"colrnclx") + 8
+    (tmp_path / "x.avif").write_bytes(data[:at] + struct.pack(">HH", 12, 13) + data[at + 4 :])
+    picture = read(tmp_path / "x.avif")
+    assert picture.metadata.icc == colour.profile(colour.PRIMARIES[12], colour.CURVES[13], signal=bytes([12, 13, 0, 1]))
+    assert read(write(tmp_path / "y.avif", picture)).metadata.icc == picture.metadata.icc
+
+
+@pytest.mark.parametrize("method", [0, 4])
+@pytest.mark.parametrize("quality", [5, 30, 60, 75, 90, 100])
+def test_the_quality_of_a_webp_is_found_or_a_better_one(quality: int, method: int, tmp_path: Path) -> None:
+    (tmp_path / "x.webp").write_bytes(encoded(NOISY, "webp", quality=quality, method=method))
+    found = read(tmp_path / "x.webp").coding.quality
+    assert quality <= found
+    assert found <= quality + 45
+    assert webp.estimate_quality(b"cut") == webp.QUALITY
+
+
+def test_a_bmp_keeps_its_alpha(tmp_path: Path) -> None:
+    pixels = np.dstack([NOISY, NOISY[..., 0]])
+    target = write(tmp_path / "x.bmp", Picture(pixels, metadata=Metadata(dpi=(300.0, 300.0))))
+    with Image.open(target) as judge:
+        np.testing.assert_array_equal(np.asarray(judge.convert("RGBA")), pixels)
+        assert judge.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    picture = read(target)
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert write(tmp_path / "y.bmp", picture).read_bytes() == target.read_bytes()
+
+
+# Colours in numbers
+
+P3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+SRGB = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+
+
+def described(pixels: np.ndarray, *chunks: png.Chunk) -> bytes:
+    header, *rest = png.split(png.write(Picture(pixels)))
+    return png.join([header, *chunks, *rest, (b"IEND", b"")])
+
+
+@pytest.mark.parametrize(
+    ("chunks", "known"),
+    [
+        ([(b"gAMA", struct.pack(">I", 45455)), (b"cHRM", P3)], True),
+        ([(b"gAMA", struct.pack(">I", 100_000))], True),
+        ([(b"cICP", bytes([12, 13, 0, 1]))], True),
+        ([(b"cICP", bytes([9, 16, 0, 1]))], True),
+        ([(b"gAMA", struct.pack(">I", 45455)), (b"cHRM", SRGB)], False),
+        ([(b"gAMA", struct.pack(">I", 100_000)), (b"sRGB", b"\0")], False),
+        ([(b"cICP", bytes([1, 13, 0, 1]))], False),
+        ([], False),
+    ],
+)
+def test_a_png_that_states_its_colours_in_numbers_hands_on_a_profile(
+    chunks: list[png.Chunk], known: bool, tmp_path: Path
+) -> None:
+    for pixels in (NOISY, NOISY[..., 0]):
+        (tmp_path / "x.png").write_bytes(described(pixels, *chunks))
+        picture = read(tmp_path / "x.png")
+        assert (picture.metadata.icc is not None) == known
+        assert png.split(write(tmp_path / "y.png", picture, overwrite=True).read_bytes())[1 : 1 + len(chunks)] == chunks
+        target = write(tmp_path / "y.tif", picture, overwrite=True)
+        assert read(target).metadata.icc == picture.metadata.icc
+        if known:
+            space = ImageCms.ImageCmsProfile(io.BytesIO(picture.metadata.icc)).profile.xcolor_space
+            assert space == ("RGB " if pixels.ndim == 3 else "GRAY")
+
+
+def test_a_profile_made_of_numbers_is_what_another_programme_makes_of_them() -> None:
+    """The profile of sRGB made here changes no pixel on the way to Little CMS's own sRGB; one of P3 does."""
+    own = ImageCms.createProfile("sRGB")
+    image = Image.fromarray(NOISY)
+    for code, curve, most in ((1, 13, 1), (12, 13, 255)):
+        made = ImageCms.ImageCmsProfile(io.BytesIO(colour.profile(colour.PRIMARIES[code], colour.CURVES[curve])))
+        moved = np.asarray(ImageCms.profileToProfile(image, made, own)).astype(int)
+        change = np.abs(moved - NOISY).max()
+        assert change <= most
+        if code == 12:
+            assert change > 5
+            gray = np.repeat(NOISY[..., :1], 3, axis=2)
+            again = np.asarray(ImageCms.profileToProfile(Image.fromarray(gray), made, own)).astype(int)
+            assert np.abs(again - gray).max() <= 1  # white stays white

@@ -1,0 +1,283 @@
+"""Files too large for memory are restored in parts: the same pixels, the same metadata, little memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from conftest import HERE, shared_data
+from hush.errors import PictureError
+from hush.imaging.files import read, write
+from hush.imaging.formats.picture import Metadata, Picture
+from hush.imaging.formats.tiff import TiffCoding
+from hush.imaging.rows import write_rows
+from hush.imaging.tiles import Tile
+from hush.imaging.windows import FileWindows, read_layout
+from hush.restoring import denoising, working
+from hush.restoring.denoising import DenoiseOptions, denoise_file
+from hush.restoring.restorers import NetworkRestorer
+from tiny import write_tiny
+
+IN_PARTS = [
+    "16bit.MM.deflate.tif",
+    "16bit.cropped.tif",
+    "derived_gray16.png",
+    "derived_gray_float32_0to1.tif",
+    "derived_rgb16.png",
+    "derived_rgb_float32_0to1.tif",
+    "derived_rgb_uint8.npy",
+    "derived_rgba_ramp.png",
+    "hopper_lzw.tif",
+    "hopper_float_dpi_2.tif",
+    "icc_profile.png",
+    "one_column.png",
+    "one_pixel.png",
+    "p_16.png",
+    "tiff_16bit_RGB.tiff",
+    "tiff_strip_cmyk_jpeg.tif",
+    "tiny_5x3.png",
+    "transparent.png",
+    "uncompressed_la.png",
+    "xmp_tags_orientation_exiftool.png",
+    "orientation_rectangle.jpg",
+    "hopper.jpg",
+    "flower.jpg",
+    "hopper_gray.jpg",
+    "photo_exif6_landscape.jpg",
+]
+AS_A_WHOLE = [
+    "1_trns.png",
+    "hopper_g4.tif",
+    "pil123rgba.png",
+    "truncated_jpeg.jpg",
+    "derived_cmyk.jpg",
+    "derived_palette64.png",
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights with random numbers."""
+    return str(write_tiny(tmp_path_factory.mktemp("streaming") / "tiny.onnx"))
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all files seem too large for memory."""
+    monkeypatch.setattr(denoising, "WHOLE", 1e12)
+    monkeypatch.setattr(working, "SAMPLE", 24)
+
+
+def picture(*shape: int, dtype: Any = np.uint8) -> np.ndarray:
+    values = np.random.default_rng(len(shape)).random(shape)
+    return (values * (np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1)).astype(dtype)
+
+
+# ---------------------------------------------------------------- windows and rows
+
+
+@pytest.mark.parametrize("name", IN_PARTS)
+def test_rows_read_and_written_one_by_one_make_the_same_file(name: str, tmp_path: Path) -> None:
+    source = shared_data("formats", name)
+    layout, whole = read_layout(source), read(source)
+    assert layout is not None
+    windows = FileWindows(layout)
+    height, width = windows.shape[:2]
+
+    def bands() -> Iterator[np.ndarray]:
+        for top in range(0, height, 7):
+            yield windows.window(Tile(top, 0, 7, width))
+
+    assert np.array_equal(np.concatenate([band.copy() for band in bands()]), whole.pixels)
+    target = write_rows(tmp_path / name, layout.picture, windows.shape, bands())
+    again, as_a_whole = read(target), read(write(tmp_path / f"whole-{name}", whole))
+    if source.suffix != ".jpg":
+        assert np.array_equal(again.pixels, whole.pixels)
+        assert again.coding == as_a_whole.coding
+    else:
+        error, other = (np.square(p.pixels - whole.pixels.astype(float)).mean() for p in (again, as_a_whole))
+        assert error <= 2 * other + 1  # the same tables again would lose least; these are as fine, but others
+        assert again.coding.subsampling == as_a_whole.coding.subsampling
+    for field in fields(Metadata):
+        if field.name != "exif":  # its thumbnail is made anew, from more or fewer pixels
+            assert getattr(again.metadata, field.name) == getattr(as_a_whole.metadata, field.name)
+    assert list(tmp_path.glob(".hush-*")) == []
+
+
+def test_windows_may_go_back_up(tmp_path: Path) -> None:
+    pixels = picture(50, 40, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    layout = read_layout(tmp_path / "a.png")
+    assert layout is not None
+    windows = FileWindows(layout)
+    for top, left in [(0, 0), (30, 5), (10, 20), (10, 0), (45, 39)]:
+        assert np.array_equal(windows.window(Tile(top, left, 8, 9)), pixels[top : top + 8, left : left + 9])
+
+
+@pytest.mark.parametrize("name", AS_A_WHOLE)
+def test_what_is_decoded_as_a_whole_says_so(name: str) -> None:
+    layout = read_layout(shared_data("formats", name))
+    assert layout is not None
+    assert layout.open is None
+    assert layout.kind
+
+
+def test_tiles_and_big_tiff_stay(tmp_path: Path) -> None:
+    pixels = picture(100, 90, 3, dtype=np.uint16)
+    coding = TiffCoding(tile=(32, 48), compression="lzw", big=True)
+    like = Picture(pixels[:1, :1], coding=coding)
+    write_rows(tmp_path / "a.tif", like, pixels.shape, [pixels[:60], pixels[60:]])
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        page = file.pages[0]
+        assert (file.is_bigtiff, page.tilewidth, page.tilelength, page.compression.name) == (True, 32, 48, "LZW")
+    assert np.array_equal(read(tmp_path / "a.tif").pixels, pixels)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
+@pytest.mark.parametrize(("shape", "dtype"), [((130, 90, 3), "u1"), ((90, 130), "u2"), ((100, 70, 4), "u2")])
+@pytest.mark.parametrize("options", [{}, {"mask": "mask.png"}, {"keep_detail": 0.5, "strength": 0.7}])
+def test_in_parts_is_as_a_whole(
+    suffix: str, shape: tuple[int, ...], dtype: str, options: dict[str, Any], tmp_path: Path, tiny: str
+) -> None:
+    pixels = picture(*shape, dtype=np.dtype(dtype))
+    source = write(tmp_path / f"a{suffix}", Picture(pixels))
+    if "mask" in options:
+        write(tmp_path / "mask.png", Picture(picture(*shape[:2])))
+        options = {"mask": tmp_path / "mask.png"}
+    options = {"weights": tiny, "tile": 48, "sigma": 30, "range": "full", **options}
+    result = denoise_file(source, options=DenoiseOptions(**options))
+    mask = read(options["mask"]).pixels if "mask" in options else None
+    expected = denoising.denoise(pixels, **{**options, "mask": mask})
+    assert np.array_equal(read(result.target).pixels, expected)
+    assert (result.size, result.sigma) == ((shape[1], shape[0]), 30)
+    assert result.psnr is not None
+
+
+@pytest.mark.usefixtures("short")
+def test_gray_in_three_channels_is_gray_in_every_part(tmp_path: Path, tiny: str) -> None:
+    pixels = np.repeat(picture(100, 80)[..., None], 3, axis=2)
+    options = {"weights": tiny, "tile": 48, "sigma": 30.0}
+    source = write(tmp_path / "a.png", Picture(pixels))
+    restored = read(denoise_file(source, options=DenoiseOptions(**options)).target).pixels  # type: ignore[arg-type]
+    assert np.array_equal(restored, denoising.denoise(pixels, **options))  # type: ignore[arg-type]
+    assert (np.ptp(restored, axis=2) == 0).all()
+
+
+@pytest.mark.usefixtures("short")
+def test_a_photograph_goes_from_jpeg_to_jpeg(tmp_path: Path) -> None:
+    result = denoise_file(HERE / "data" / "mountains.jpg", tmp_path / "a.jpg", DenoiseOptions(weights="identity"))
+    before, after = read(HERE / "data" / "mountains.jpg").pixels.astype(float), read(result.target).pixels
+    assert np.square(before - after).mean() < 4
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("name", ["pil123rgba.png", "derived_cmyk.jpg", "truncated_jpeg.jpg"])
+def test_what_neither_fits_nor_comes_in_parts_is_refused(name: str, tmp_path: Path) -> None:
+    options = DenoiseOptions(weights="identity")
+    with pytest.raises(PictureError, match=r"is decoded as a whole; these \d+x\d+ pixels take .* --max-memory"):
+        denoise_file(shared_data("formats", name), tmp_path / name, options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("short")
+def test_a_format_that_is_written_as_a_whole_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"a\.webp: WebP is written as a whole"):
+        denoise_file(HERE / "data" / "cat.png", tmp_path / "a.webp", DenoiseOptions(weights="identity"))
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_damage_further_down_leaves_nothing_behind(suffix: str, tmp_path: Path) -> None:
+    pixels = picture(600, 400, 3)
+    content = bytearray(write(tmp_path / f"a{suffix}", Picture(pixels)).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = bytes(2000)
+    (tmp_path / f"a{suffix}").write_bytes(content)
+    with pytest.raises(PictureError, match=rf"a{suffix}: "):
+        denoise_file(tmp_path / f"a{suffix}", options=DenoiseOptions(weights="identity"))
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@pytest.mark.usefixtures("short")
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def interrupt(self: NetworkRestorer, image: np.ndarray, level: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return image
+
+    monkeypatch.setattr(NetworkRestorer, "_restore", interrupt)
+    write(tmp_path / "a.png", Picture(picture(200, 200, 3)))
+    with pytest.raises(KeyboardInterrupt):
+        denoise_file(tmp_path / "a.png", options=DenoiseOptions(weights=tiny, sigma=9, tile=48))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+# ---------------------------------------------------------------- memory
+
+
+def large(target: Path, height: int, width: int, **coding: Any) -> Path:
+    """Write a picture whose pixels are compressed well, so that the test is quick."""
+    like = Picture(np.zeros((1, 1, 3), np.uint8), coding=TiffCoding(**coding) if coding else None)
+    band = np.zeros((500, width, 3), np.uint8)
+    band[::2, :, 1] = 200
+    return write_rows(target, like, (height, width, 3), (band for _ in range(height // 500)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is only measured on Linux")
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_memory_does_not_grow_with_the_picture(name: str, tmp_path: Path) -> None:
+    source = large(
+        tmp_path / name, 8000, 6000, **({"tile": (256, 256), "compression": "none"} if "tif" in name else {})
+    )
+    line = [
+        "denoise",
+        str(source),
+        "-o",
+        str(tmp_path / f"out-{name}"),
+        "--weights",
+        "identity",
+        "--max-memory",
+        "256M",
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "hush", *line], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    assert used.ru_maxrss * 1024 < 1.1 * 256 * 2**20  # of 144 MB of pixels, that as a whole would be held five times
+
+
+def test_too_little_memory_is_one_line(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working, "allowed", lambda limit: 0)
+    with pytest.raises(PictureError, match=r"memory lacks \d+ MB even for small tiles.* --max-memory"):
+        denoising.denoise(picture(64, 64, 3), 10, weights=tiny, max_memory=2**30)
+
+
+def test_less_memory_smaller_tiles_same_picture(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = picture(300, 300, 3)
+    told: list[int] = []
+    whole = denoising.denoise(pixels, 25, weights=tiny, precision="exact")
+    monkeypatch.setattr(NetworkRestorer, "memory", lambda self: (1000, 0))
+    monkeypatch.setattr(working, "resident", lambda: 2**30 - 20 * 2**20)
+    from hush.restoring import restorers
+
+    plan = restorers.cheapest_tile
+    monkeypatch.setattr(working, "cheapest_tile", lambda *sizes: told.append(plan(*sizes)) or told[-1])
+    tiled = denoising.denoise(pixels, 25, weights=tiny, precision="exact", max_memory=2**30)
+    assert told[0] < 160
+    assert np.abs(tiled.astype(int) - whole)[:-8, :-8].max() <= 1
