@@ -125,7 +125,7 @@ def test_the_shell_completes_commands_and_weights():
         ("denoise nofile.png --weights identity", 1, "no such file"),
         ("denoise empty --weights identity", 1, "no pictures found"),
         ("denoise cat.png --weights classical:tw", 2, "tv"),
-        ("denoise cat.png --weights nofile.onnx", 1, "no such file"),
+        ("denoise cat.png --weights nofile.onnx", 2, "no such file"),
         ("denoise cat.png --weights cat.png", 1, "ONNX"),
         ("estimate nofile.png", 1, "no such file"),
         ("list nois", 2, "did you mean 'noises'"),
