@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -267,3 +268,13 @@ def test_without_a_home_nothing_is_cached(named: Weights, tmp_path: Path, monkey
     monkeypatch.setattr(module, "cache_folder", lambda: None)
     open_runtime(named)
     assert cached(tmp_path) == []
+
+
+def test_openvino_reports_to_nobody():
+    """Importing OpenVINO sends an event over the network unless its telemetry is kept out."""
+    program = (
+        "import sys; from hush.restoring.runtimes import _import_openvino; _import_openvino(); "
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -276,8 +276,10 @@ def _matches(name: str, recursive: bool) -> Iterator[Path]:
     """Yield what one input stands for."""
     path = Path(name)
     if path.is_dir():
-        entries = path.rglob("*") if recursive else path.iterdir()
-        yield from _pictures_among(entries, path)
+        try:
+            yield from _pictures_among(path.rglob("*") if recursive else path.iterdir(), path)
+        except OSError as error:
+            raise PictureError(f"{path}: {_reason(error)}") from error
     elif path.exists() or not glob.has_magic(name):
         yield path
     else:

@@ -25,9 +25,17 @@ def save_state(path: str | Path, state: Any) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
+        temporary.chmod(_usual_mode())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _usual_mode() -> int:
+    """Return the mode of new files by this user's wish; safetensors lets nobody else read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def load_state(path: str | Path) -> Any:

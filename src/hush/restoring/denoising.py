@@ -429,8 +429,12 @@ def _base(source: Path, inputs: list[str | Path]) -> Path | None:
 
 def _is_folder(out: str | Path, inputs: list[str | Path], count: int) -> bool:
     """Say whether an output is meant as a folder."""
+    from hush.imaging.files import is_picture
+
     path = Path(out)
     many = count > 1 or any(Path(source).is_dir() for source in inputs)
     if many and path.is_file():
         raise UsageError(f"{out}: a file, but there are {count} pictures; give a folder")
+    if many and is_picture(path) and not path.is_dir():
+        raise UsageError(f"{out}: the name of a picture, but there are {count} pictures; give a folder")
     return many or path.is_dir() or os.fspath(out).endswith(("/", os.sep))

@@ -6,13 +6,16 @@ both float32, and returns ``restored`` (N, C, H, W) float32, for any N, H and W 
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -122,14 +125,26 @@ def open_openvino(
     What it compiles for weights with a name is kept in the user's cache, for a quicker start.
     """
     _processor_only("openvino", device)
-    import openvino
-
-    core = openvino.Core()
+    core = _import_openvino().Core()
     number_type = _openvino_number_type(core, weights, precision)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": number_type}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     return OpenVINORuntime(weights, _compile(core, weights, options), core.get_property("CPU", "FULL_DEVICE_NAME"))
+
+
+def _import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which would report every import over the network.
+
+    OpenVINO does without the package openvino_telemetry where it is not installed, which None stands for.
+    """
+    if "openvino" in sys.modules or "openvino_telemetry" in sys.modules:
+        return importlib.import_module("openvino")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        del sys.modules["openvino_telemetry"]
 
 
 class OpenVINORuntime:
