@@ -20,10 +20,11 @@ from hush.errors import PictureError
 from hush.imaging.files import read, write
 from hush.imaging.formats.picture import Metadata, Picture
 from hush.imaging.formats.tiff import TiffCoding
+from hush.imaging.layouts import read_layout
 from hush.imaging.rows import write_rows
 from hush.imaging.tiles import Tile
-from hush.imaging.windows import FileWindows, read_layout
-from hush.restoring import denoising, working
+from hush.imaging.windows import FileWindows
+from hush.restoring import denoising, large, working
 from hush.restoring.denoising import DenoiseOptions, denoise_file
 from hush.restoring.restorers import NetworkRestorer
 from tiny import write_tiny
@@ -74,7 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all files seem too large for memory."""
-    monkeypatch.setattr(denoising, "WHOLE", 1e12)
+    monkeypatch.setattr(large, "WHOLE", 1e12)
     monkeypatch.setattr(working, "SAMPLE", 24)
 
 
@@ -232,7 +233,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, tiny: str, monkey
 # ---------------------------------------------------------------- memory
 
 
-def large(target: Path, height: int, width: int, **coding: Any) -> Path:
+def compressible(target: Path, height: int, width: int, **coding: Any) -> Path:
     """Write a picture whose pixels are compressed well, so that the test is quick."""
     like = Picture(np.zeros((1, 1, 3), np.uint8), coding=TiffCoding(**coding) if coding else None)
     band = np.zeros((500, width, 3), np.uint8)
@@ -243,20 +244,10 @@ def large(target: Path, height: int, width: int, **coding: Any) -> Path:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is only measured on Linux")
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_memory_does_not_grow_with_the_picture(name: str, tmp_path: Path) -> None:
-    source = large(
-        tmp_path / name, 8000, 6000, **({"tile": (256, 256), "compression": "none"} if "tif" in name else {})
-    )
-    line = [
-        "denoise",
-        str(source),
-        "-o",
-        str(tmp_path / f"out-{name}"),
-        "--weights",
-        "identity",
-        "--max-memory",
-        "256M",
-    ]
-    process = subprocess.Popen([sys.executable, "-m", "hush", *line], stdout=subprocess.DEVNULL)
+    coding = {"tile": (256, 256), "compression": "none"} if "tif" in name else {}
+    source = compressible(tmp_path / name, 8000, 6000, **coding)
+    line = f"hush denoise {source} -o {tmp_path}/out-{name} --weights identity --max-memory 256M".split()
+    process = subprocess.Popen([sys.executable, "-m", *line], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0
     assert used.ru_maxrss * 1024 < 1.1 * 256 * 2**20  # of 144 MB of pixels, that as a whole would be held five times
