@@ -19,10 +19,11 @@ from hush.errors import PictureError
 from hush.imaging.files import read, write
 from hush.imaging.formats.picture import Metadata, Picture
 from hush.imaging.formats.tiff import TiffCoding
+from hush.imaging.layouts import read_layout
 from hush.imaging.rows import write_rows
 from hush.imaging.tiles import Tile
-from hush.imaging.windows import FileWindows, read_layout
-from hush.restoring import denoising, working
+from hush.imaging.windows import FileWindows
+from hush.restoring import denoising, large, working
 from hush.restoring.denoising import DenoiseOptions, denoise_file
 from hush.restoring.restorers import NetworkRestorer
 from tiny import write_tiny
@@ -73,7 +74,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all files seem too large for memory."""
-    monkeypatch.setattr(denoising, "WHOLE", 1e12)
+    monkeypatch.setattr(large, "WHOLE", 1e12)
     monkeypatch.setattr(working, "SAMPLE", 24)
 
 
@@ -231,7 +232,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, tiny: str, monkey
 # ---------------------------------------------------------------- memory
 
 
-def large(target: Path, height: int, width: int, **coding: Any) -> Path:
+def compressible(target: Path, height: int, width: int, **coding: Any) -> Path:
     """Write a picture whose pixels are compressed well, so that the test is quick."""
     like = Picture(np.zeros((1, 1, 3), np.uint8), coding=TiffCoding(**coding) if coding else None)
     band = np.zeros((500, width, 3), np.uint8)
@@ -240,22 +241,11 @@ def large(target: Path, height: int, width: int, **coding: Any) -> Path:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is only measured on Linux")
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_memory_does_not_grow_with_the_picture(name: str, tmp_path: Path) -> None:
-    source = large(
-        tmp_path / name, 8000, 6000, **({"tile": (256, 256), "compression": "none"} if "tif" in name else {})
-    )
-    line = [
-        "denoise",
-        str(source),
-        "-o",
-        str(tmp_path / f"out-{name}"),
-        "--weights",
-        "identity",
-        "--max-memory",
-        "256M",
-    ]
+    coding = {"tile": (256, 256), "compression": "none"} if "tif" in name else {}
+    source = compressible(tmp_path / name, 8000, 6000, **coding)
+    line = f"denoise {source} -o {tmp_path}/out-{name} --weights identity --max-memory 256M".split()
     # the peak of the process itself: what wait4 tells counts the parent's memory at the fork
     program = (
         "import sys; from hush.cli import run; assert run(sys.argv[1:]) == 0; "

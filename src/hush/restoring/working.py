@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,15 @@ from hush.errors import PictureError
 from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, luminance
 from hush.imaging.ranges import value_range
 from hush.imaging.tiles import Tile, cut, run_blocks
-from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows, read_layout
+from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
+from hush.restoring.planning import FileResult
 from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, find_sigma, is_gray
+
+if TYPE_CHECKING:
+    from hush.imaging.formats.picture import Picture
 
 Image = NDArray[np.float32]
 
@@ -27,6 +32,7 @@ SMALL = 1 << 20  # pixels; a picture of no more is estimated and restored at onc
 LARGEST_TILE = 4096  # pixels a side; of what any may be restored at once
 SEAM = 64  # rows across the picture that two rows of tiles share, at most
 SAMPLE = 512  # pixels a side of the windows by which the noise of a larger picture is estimated
+ENCODING = 4  # times the bytes of the pixels: what encoders hold of a noisy picture, at most
 STREAM = 64 * 2**20  # bytes that reading and writing a file in parts takes, whatever its size
 STREAM_ROWS = 768  # rows of it that libvips and its threads hold
 SAMPLES = 3  # of them down and across
@@ -78,6 +84,64 @@ class Outcome:
     def psnr(self) -> float | None:
         """Return the PSNR of noisy against restored in dB; None if nothing was changed."""
         return float(10 * np.log10(self.values / self.squares)) if self.squares > 0 else None
+
+
+class PageWork:
+    """Restore the pages of a file, and remember what was found in them."""
+
+    def __init__(
+        self,
+        source: Path,
+        options: DenoiseOptions,
+        restorer: Restorer,
+        progress: TellProgress | None = None,
+        *,
+        held: int = 0,
+        copies: int = ENCODING,
+    ) -> None:
+        """Prepare for a file; writing it takes ``copies`` times the bytes of its pixels; ``held`` are taken beside."""
+        self.source = source
+        self._options = options
+        self._restorer = restorer
+        self._progress = progress
+        self._held, self._copies = held, copies
+        self._outcomes: list[Outcome] = []
+        self._sizes: list[tuple[int, int]] = []
+
+    def restore(self, page: Picture) -> Picture:
+        """Restore a page; one that is no picture, but a mask of another page, stays as it is."""
+        height, width = page.size
+        self._sizes.append((width, height))
+        if page.mask:
+            return page
+        try:
+            pixels, outcome = restore_array(
+                page.pixels,
+                self._options,
+                self._restorer,
+                full_scale=page.full_scale,
+                cmyk=page.cmyk,
+                held=self._held + self._copies * page.pixels.nbytes,
+                progress=self._progress,
+            )
+        except PictureError as error:
+            raise PictureError(f"{self.source}: {error}") from error
+        except MemoryError as error:
+            raise PictureError(f"{self.source}: does not fit in memory; close other programs") from error
+        self._outcomes.append(outcome)
+        return replace(page, pixels=pixels)
+
+    def result(self, target: Path, seconds: float) -> FileResult:
+        """Sum up: the noise level is the median of those of the pages."""
+        sigmas = [outcome.sigma for outcome in self._outcomes if outcome.sigma is not None]
+        total = Outcome(
+            median(sigmas) if sigmas else None,
+            sum(outcome.squares for outcome in self._outcomes),
+            sum(outcome.values for outcome in self._outcomes),
+        )
+        megapixels = sum(width * height for width, height in self._sizes) / 1e6
+        sizes = self._sizes
+        return FileResult(self.source, target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr)
 
 
 def restore_array(
@@ -171,6 +235,8 @@ def scene_of(layout: Layout, options: DenoiseOptions) -> Scene:
 def _mask_of(layout: Layout, options: DenoiseOptions) -> Windows | None:
     """Open a mask for a file that is read in parts: itself in parts where it can be."""
     if isinstance(options.mask, (str, Path)):
+        from hush.imaging.layouts import read_layout
+
         mask = read_layout(Path(options.mask))
         if mask is not None and mask.open is not None and mask.shape[:2] == layout.shape[:2]:
             return FileWindows(mask)

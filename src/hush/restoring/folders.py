@@ -1,0 +1,190 @@
+"""Restore many pictures: the next are read and the last written while one is restored."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hush.errors import MissingExtra, PictureError
+from hush.restoring.large import SMALLEST_WORK, WHOLE
+from hush.restoring.memory import allowed, resident
+from hush.restoring.options import DenoiseOptions
+from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
+from hush.restoring.restorers import Restorer, TellProgress
+from hush.restoring.working import ENCODING, PageWork
+
+if TYPE_CHECKING:
+    from hush.imaging.formats.picture import Pages, Picture
+    from hush.imaging.isolation import Decoder
+
+Result = FileResult | FileFailure | FileSkipped
+Failures = (PictureError, MissingExtra, OSError)
+
+MOST_JOBS = 4  # a network keeps all processors busy; reading and writing need few
+DECODER = 100 * 2**20  # bytes that a process that reads holds beside its picture
+STACK = 256 * 2**20  # bytes; larger stacks are read page by page as they are restored
+
+
+def work_through(
+    jobs: list[Job],
+    options: DenoiseOptions,
+    restorer: Restorer,
+    alone: Callable[[Job], FileResult],
+    progress: TellProgress | None,
+) -> Iterator[Result]:
+    """Yield a result for each job, in their order; ``alone`` restores a file by itself."""
+    if sum(not (job.problem or job.skipped) for job in jobs) < 2:
+        yield from (_settle(job, alone) for job in jobs)
+        return
+    line = _Line(options, restorer, alone, progress)
+    try:
+        yield from line.run(jobs)
+    finally:
+        line.close()
+
+
+def _settle(job: Job, work: Callable[[Job], Result]) -> Result:
+    """Do a job, or say why it is not done."""
+    if job.skipped:
+        return FileSkipped(job.source, job.target)
+    try:
+        if job.problem:
+            raise PictureError(job.problem)
+        if job.make_folder:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        return work(job)
+    except Failures as error:
+        return FileFailure(job.source, error)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What reading a file gave: its pages, or nothing where it must be restored by itself."""
+
+    like: Pages | None
+    pages: list[Picture]
+    seconds: float
+
+
+class _Line:
+    """A line on which pictures are read, restored and written, each by others; few are on it at a time."""
+
+    def __init__(
+        self,
+        options: DenoiseOptions,
+        restorer: Restorer,
+        alone: Callable[[Job], FileResult],
+        progress: TellProgress | None,
+    ) -> None:
+        most = MOST_JOBS if options.max_memory is None else 1  # who counts memory has less of it on the way
+        self._count = options.jobs or min(most, os.cpu_count() or 1)
+        self._options, self._restorer, self._alone, self._progress = options, restorer, alone, progress
+        self._readers = ThreadPoolExecutor(self._count, "hush-read")
+        self._writers = ThreadPoolExecutor(self._count, "hush-write")
+        self._decoders: list[Decoder] = []
+        self._own = threading.local()
+
+    def run(self, jobs: list[Job]) -> Iterator[Result]:
+        """Yield a result for each job, in their order."""
+        coming = iter(jobs)
+        waiting: deque[tuple[Job, Future[_Read] | None]] = deque()
+        pending: deque[Future[Result]] = deque()
+        while True:
+            while len(waiting) <= self._count and (job := next(coming, None)) is not None:
+                idle = job.skipped or job.problem
+                waiting.append((job, None if idle else self._readers.submit(self._read, job)))
+            if not waiting:
+                break
+            pending.append(self._restore(*waiting.popleft()))
+            while pending and (len(pending) > self._count or pending[0].done()):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def close(self) -> None:
+        """End what still runs; what was being written is finished."""
+        for decoder in self._decoders:
+            decoder.close()
+        self._readers.shutdown(cancel_futures=True)
+        self._writers.shutdown(cancel_futures=True)
+
+    def _decoder(self) -> Decoder:
+        """Return the decoder of this thread."""
+        if not hasattr(self._own, "decoder"):
+            from hush.imaging.isolation import Decoder
+
+            self._own.decoder = Decoder()
+            self._decoders.append(self._own.decoder)
+        return self._own.decoder
+
+    def _read(self, job: Job) -> _Read:
+        """Read a file; a large one is left to be read part by part."""
+        started = time.perf_counter()
+        room = max(0, allowed(self._options.max_memory) - resident() - SMALLEST_WORK - self._count * DECODER)
+        like = self._decoder().read(job.source, room // (2 * WHOLE))
+        pages: list[Picture] = []
+        for page in like or ():
+            if like is not None and page.pixels.nbytes * len(like) > STACK and len(like) > 1:
+                return _Read(like, [], 0)
+            pages.append(page)
+        return _Read(like, pages, time.perf_counter() - started)
+
+    def _restore(self, job: Job, reading: Future[_Read] | None) -> Future[Result]:
+        """Restore what was read, and let it be written."""
+
+        def work(job: Job) -> FileResult:
+            read = reading.result() if reading is not None else None
+            if read is None or read.like is None:
+                return self._alone(job)
+            if not read.pages:
+                return self._stack(job)
+            started = time.perf_counter()
+            held = (self._count * DECODER if self._options.max_memory else 0) + self._count * _bytes(read.pages)
+            page_work = PageWork(
+                job.source, self._options, self._restorer, self._progress, held=held, copies=2 * ENCODING
+            )
+            restored = [page_work.restore(page) for page in read.pages]
+            seconds = read.seconds + time.perf_counter() - started
+            writing.append((page_work, restored, read.like, seconds))
+            return page_work.result(job.target, seconds)
+
+        writing: list[tuple[PageWork, list[Picture], Pages, float]] = []
+        result = _settle(job, work)
+        if not writing:
+            done: Future[Result] = Future()
+            done.set_result(result)
+            return done
+        return self._writers.submit(self._write, job, *writing[0])
+
+    def _write(self, job: Job, work: PageWork, restored: list[Picture], like: Pages, seconds: float) -> Result:
+        from hush.imaging.files import write_pages
+
+        started = time.perf_counter()
+
+        def write(job: Job) -> FileResult:
+            written = write_pages(job.target, restored, like, overwrite=self._options.overwrite)
+            return work.result(written, seconds + time.perf_counter() - started)
+
+        return _settle(job, write)
+
+    def _stack(self, job: Job) -> FileResult:
+        """Restore a stack whose pages are read and written one by one."""
+        from hush.imaging.files import write_pages
+
+        started = time.perf_counter()
+        pages = self._decoder().read(job.source)
+        if pages is None:
+            return self._alone(job)
+        work = PageWork(job.source, self._options, self._restorer, self._progress)
+        written = write_pages(job.target, map(work.restore, pages), pages, overwrite=self._options.overwrite)
+        return work.result(written, time.perf_counter() - started)
+
+
+def _bytes(pages: list[Picture]) -> int:
+    return sum(page.pixels.nbytes for page in pages)

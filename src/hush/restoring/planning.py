@@ -1,0 +1,118 @@
+"""Which pictures are restored, where each result goes, and what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hush.errors import UsageError
+from hush.restoring.options import DenoiseOptions
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """A picture that was restored."""
+
+    source: Path
+    target: Path
+    sigma: float | None
+    """The noise level that was told or found, on the 8-bit scale; None where none was needed."""
+    seconds: float
+    """Reading, restoring and writing."""
+    megapixels: float
+    size: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Width and height of its first page."""
+    pages: int = field(default=1, compare=False)
+    psnr: float | None = field(default=None, compare=False)
+    """PSNR of the noisy picture in dB, if what was removed is all its noise; None if nothing was."""
+
+
+@dataclass(frozen=True)
+class FileFailure:
+    """A picture that could not be restored."""
+
+    source: Path
+    error: Exception
+    """Its text says what came, what is allowed and what to do."""
+
+
+@dataclass(frozen=True)
+class FileSkipped:
+    """A picture that was left out, since its result exists."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to restore, and where the result goes."""
+
+    source: Path
+    target: Path
+    skipped: bool = False
+    """Its result exists, and options say that it is then left out."""
+    problem: str = ""
+    """Why it will fail, as far as that is known before it is read."""
+    make_folder: bool = False
+    """Whether the target's folder is made if it is missing."""
+
+
+def plan_files(
+    inputs: Iterable[str | Path],
+    out: str | Path | None = None,
+    options: DenoiseOptions | None = None,
+    *,
+    recursive: bool = False,
+) -> list[Job]:
+    """Return what `denoise_files` would do, without reading a picture or making a folder.
+
+    Raises UsageError for an output that does not fit, and PictureError if there is no picture.
+    """
+    from hush.imaging.files import find_pictures, output_path
+
+    options = options or DenoiseOptions()
+    inputs = list(inputs)
+    sources = find_pictures(inputs, recursive=recursive)
+    folder = out is not None and _is_folder(out, inputs, len(sources))
+    jobs: list[Job] = []
+    taken: dict[Path, Path] = {}
+    for source in sources:
+        target = output_path(source, out, out_is_folder=folder, base=_base(source, inputs) if folder else None)
+        jobs.append(replace(_job(source, target, options, taken), make_folder=folder))
+        taken.setdefault(target, source)
+    return jobs
+
+
+def _job(source: Path, target: Path, options: DenoiseOptions, taken: dict[Path, Path]) -> Job:
+    if target in taken:
+        return Job(
+            source,
+            target,
+            problem=f"{source}: {taken[target]} goes to {target} already; use another folder for each",
+        )
+    if target.exists() and options.skip_existing:
+        return Job(source, target, skipped=True)
+    if target.exists() and not options.overwrite:
+        return Job(source, target, problem=f"{target}: exists already; add --overwrite to replace it")
+    return Job(source, target)
+
+
+def _base(source: Path, inputs: list[str | Path]) -> Path | None:
+    """Return the input folder that a picture was found in: its subfolders are made again in the output."""
+    return next((Path(entry) for entry in inputs if Path(entry).is_dir() and source.is_relative_to(entry)), None)
+
+
+def _is_folder(out: str | Path, inputs: list[str | Path], count: int) -> bool:
+    """Say whether an output is meant as a folder."""
+    from hush.imaging.files import is_picture
+
+    path = Path(out)
+    many = count > 1 or any(Path(source).is_dir() for source in inputs)
+    if many and path.is_file():
+        raise UsageError(f"{out}: a file, but there are {count} pictures; give a folder")
+    if many and is_picture(path) and not path.is_dir():
+        raise UsageError(f"{out}: the name of a picture, but there are {count} pictures; give a folder")
+    return many or path.is_dir() or os.fspath(out).endswith(("/", os.sep))
