@@ -1,7 +1,7 @@
 """Make the table of results in the README: our weights beside peers, on the same noisy pictures.
 
     python benchmarks/readme_table.py --data FOLDER                     print it
-    python benchmarks/readme_table.py --data FOLDER --write README.md   put it between the README's markers
+    python benchmarks/readme_table.py --data FOLDER --write README.md   put it between the file's markers
 
 FOLDER holds ``test/CBSD68``, ``test/Kodak24`` and ``peers/*.npz`` with published weights. What cannot be run is named
 under the table, never left out in silence.
@@ -106,7 +106,9 @@ def main() -> None:
     parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS)
     parser.add_argument("--limit", type=int, help="only the first so many pictures of each set, for a trial")
     parser.add_argument("--json", type=Path, help="also write the whole report here")
-    parser.add_argument("--write", type=Path, metavar="README", help="put the table between the markers of this file")
+    parser.add_argument(
+        "--write", nargs="+", type=Path, default=[], metavar="FILE", help="put the table between these files' markers"
+    )
     options = parser.parse_args()
     titles, missing = openable(candidates(options.data))
     ours_first = [*reversed(titles.values())]  # differences are to the first
@@ -121,9 +123,9 @@ def main() -> None:
     report.save(json=options.json)
     rows = table(report, titles, options.sets, options.sigmas)
     lines = [*rows, "", *(f"- {note}" for note in [*notes(report, titles), *missing])]
-    if options.write:
-        insert(options.write, lines)
-    else:
+    for file in options.write:
+        insert(file, lines)
+    if not options.write:
         print("\n".join(lines))
 
 
