@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import shared_data
+from conftest import HERE, shared_data
 from hush.errors import MissingExtra, PictureError
 from hush.imaging import isolation
 from hush.imaging.files import read, read_pages, write
@@ -188,3 +189,13 @@ def test_ctrl_c_ends_a_folder(tmp_path: Path) -> None:
     assert list((tmp_path / "out").glob(".hush-*")) == []
     for path in (tmp_path / "out").iterdir():
         read(path)  # each is whole
+
+
+def test_damaged_files_are_restored_or_refused() -> None:
+    folders = [HERE / "data", HERE.parent.parent / "shared" / "data" / "formats"]
+    data = [part for folder in folders if folder.is_dir() for part in ("--data", str(folder))]
+    fuzz = [sys.executable, str(HERE.parent / "benchmarks" / "fuzz_files.py"), "600", "--seed", "7"]
+    done = subprocess.run([*fuzz, *data, "--keep", os.devnull], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "600 files" in done.stdout
+    assert "restored" in done.stdout

@@ -147,7 +147,7 @@ def is_large(source: Path, room: int) -> bool:
     """Say whether the pixels of a file take more than so many bytes, as far as that is known before reading it."""
     try:
         layout = read_layout(source)
-    except (HushError, OSError, ValueError, struct.error):
+    except (HushError, OSError):
         return False  # reading it says what is wrong
     return layout is not None and layout.nbytes > room
 

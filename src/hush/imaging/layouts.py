@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.errors import PictureError
+from hush.errors import HushError, PictureError
 from hush.imaging.formats import HEAD, recognise
 from hush.imaging.formats.codecs import VIPS_DTYPES, library_reason, vips
 from hush.imaging.formats.picture import INTACT, Picture, check_size
@@ -48,7 +48,12 @@ def read_layout(path: Path) -> Layout | None:
         if reader is None:
             return None
         file.seek(0)
-        layout = reader(path, file)
+        try:
+            layout = reader(path, file)
+        except (HushError, OSError):
+            raise
+        except Exception as error:  # decoders raise anything at all on damaged data
+            raise PictureError(f"{path}: damaged or unsupported ({library_reason(error)}). {INTACT}") from error
     return layout and replace(layout, picture=replace(layout.picture, path=path))
 
 

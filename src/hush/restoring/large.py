@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ def in_parts(source: Path, options: DenoiseOptions) -> Layout | None:
 
     try:
         layout = read_layout(source)
-    except (HushError, OSError, ValueError, struct.error):
+    except (HushError, OSError):
         return None  # reading it says what is wrong
     if layout is None:
         return None

@@ -1,0 +1,215 @@
+"""Measure ``hush denoise``: cold start, folders, arrays, and peak memory by the size of the picture.
+
+    python benchmarks/denoise_speed.py                    # 1 and 10 megapixels; minutes
+    python benchmarks/denoise_speed.py --large            # 100 and 1000 megapixels too; much of an hour, 10 GB of disk
+
+All pictures are generated. Seconds depend on the machine and on what else it does, so processor seconds are shown too,
+and ratios to the bare network, measured alternately. Peak memory is the resident memory of the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIGMA = 15.0
+COMMAND = "import sys; from hush.cli import run; code = run(sys.argv[1:])\nif code: sys.exit(code)"
+PEAK = """
+import sys
+try:
+    kilobytes = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+except OSError:  # only Linux tells it there
+    import resource
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+print(kilobytes * 1024 / 1e6, file=sys.stderr)
+"""
+SIDE = 480  # pixels a side of the pictures in the folder: about those of the test sets
+
+
+def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Generate a noisy picture (H, W, 3)."""
+    return np.concatenate(list(bands(height, width, seed)))
+
+
+def bands(height: int, width: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Generate a noisy picture from top to bottom, 256 rows at a time."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(128, SIGMA, (256, 2048, 3)).astype(np.float32)
+    across = np.sin(np.arange(width) / 60)[None, :, None]
+    for top in range(0, height, 256):
+        count = min(256, height - top)
+        down = np.cos(np.arange(top, top + count) / 45)[:, None, None]
+        part = np.tile(noise, (1, -(-width // 2048), 1))[:count, :width]
+        yield np.clip(part + 60 * across * down, 0, 255).astype(np.uint8)
+
+
+def save(target: Path, height: int, width: int, **coding: Any) -> Path:
+    """Generate a picture file, row by row."""
+    from hush.imaging.formats.picture import Picture
+    from hush.imaging.formats.tiff import TiffCoding
+    from hush.imaging.rows import write_rows
+
+    like = Picture(np.zeros((1, 1, 3), np.uint8), coding=TiffCoding(**coding) if coding else None)
+    return write_rows(target, like, (height, width, 3), bands(height, width), overwrite=True)
+
+
+def run(program: str, *arguments: str) -> tuple[float, float, float]:
+    """Run a Python program; return its seconds, processor seconds and peak memory in MB."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program + PEAK, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed: {said[-500:]}")
+    return time.perf_counter() - started, used.ru_utime + used.ru_stime, float(said.split()[-1])
+
+
+def hush(*arguments: str) -> tuple[float, float, float]:
+    """Run the command."""
+    return run(COMMAND, "denoise", *arguments, "--overwrite")
+
+
+def measure_start(folder: Path, weights: str) -> None:
+    """Print how long the command takes for one small picture, once the model is in the cache."""
+    source = save(folder / "small.png", 512, 512)
+    line = [str(source), "-o", str(folder / "out.png"), "--weights", weights]
+    hush(*line)
+    runs = [hush(*line) for _ in range(7)]
+    seconds, processor = (min(values) for values in list(zip(*runs, strict=True))[:2])
+    print(f"cold start, 512x512 PNG: {seconds:.2f} s, {processor:.2f} s of processor")
+
+
+def measure_array(weights: str) -> None:
+    """Print what ``hush.denoise`` adds to the bare network on 1 megapixel."""
+    from hush.restoring.denoising import denoise, open_restorer
+
+    noisy = picture(1000, 1000)
+    runtime = open_restorer(weights).runtime  # type: ignore[attr-defined]  # it is a network's
+    batch = np.ascontiguousarray(noisy.transpose(2, 0, 1)[None] / np.float32(255))
+    sigma_map = np.full((1, 1, 1000, 1000), SIGMA / 255, np.float32)
+    taken: dict[str, list[float]] = {"network": [], "denoise": []}
+    for i in range(8):
+        for name, work in (
+            ("network", lambda: runtime(batch, sigma_map)),
+            ("denoise", lambda: denoise(noisy, SIGMA, weights=weights)),
+        ):
+            started = time.perf_counter()
+            work()
+            taken[name] += [time.perf_counter() - started] if i else []
+    bare, whole = min(taken["network"]), min(taken["denoise"])
+    print(f"array of 1 megapixel: network {bare:.3f} s, hush.denoise {whole:.3f} s ({whole / bare - 1:+.1%})")
+
+
+def measure_folder(folder: Path, weights: str, count: int) -> None:
+    """Print the throughput of a folder of small pictures, and that of the bare network on the same pictures."""
+    from hush.imaging.files import Picture, write
+    from hush.restoring.denoising import DenoiseOptions, FileResult, denoise_files, open_restorer
+
+    inputs = folder / "inputs"
+    inputs.mkdir()
+    pictures = [picture(SIDE, SIDE, seed) for seed in range(count)]
+    for i, pixels in enumerate(pictures):
+        write(inputs / f"{i}{'.png' if i % 2 else '.jpg'}", Picture(pixels))
+    restorer = open_restorer(weights)
+    images = [pixels.astype(np.float32) / 255 for pixels in pictures]
+    restorer(images[0], SIGMA)
+    megapixels = count * SIDE * SIDE / 1e6
+    rows: dict[str, list[float]] = {"bare network": [], "folder, sigma told": [], "folder, sigma estimated": []}
+    for _ in range(2):
+        for name, sigma in zip(rows, (None, SIGMA, None), strict=True):
+            started = time.perf_counter()
+            if name == "bare network":
+                for image in images:
+                    restorer(image, SIGMA, gray=False)
+            else:
+                options = DenoiseOptions(sigma=sigma, weights=weights, overwrite=True)
+                results = list(denoise_files([inputs], folder / "outputs", options))
+                if not all(isinstance(result, FileResult) for result in results):
+                    raise SystemExit(f"failed: {results}")
+            rows[name].append(megapixels / (time.perf_counter() - started))
+    bare = max(rows["bare network"])
+    for name, speeds in rows.items():
+        print(f"{count} pictures of {SIDE}x{SIDE}: {name} {max(speeds):.2f} MP/s ({max(speeds) / bare:.0%})")
+
+
+PEERS = {
+    "scikit-image NLM": (
+        "import sys, numpy as np; from skimage import io, restoration as r\n"
+        "x = io.imread(sys.argv[1]) / np.float32(255)\n"
+        "y = r.denoise_nl_means(x, 5, 6, h=.8 * 15 / 255, sigma=15 / 255, fast_mode=True, channel_axis=-1)\n"
+        "io.imsave(sys.argv[2], np.rint(y.clip(0, 1) * 255).astype(np.uint8), check_contrast=False)"
+    ),
+    "OpenCV NLM": (
+        "import sys, cv2\n"
+        "cv2.imwrite(sys.argv[2], cv2.fastNlMeansDenoisingColored(cv2.imread(sys.argv[1]), None, 10, 10))"
+    ),
+}
+
+
+def measure_sizes(folder: Path, weights: str, large: bool, peers: bool) -> None:
+    """Print seconds and peak memory by the size of the picture."""
+    sizes = [("1", 1000, 1000, ".png", {}, "1G"), ("10", 2500, 4000, ".png", {}, "1G")]
+    if large:
+        tiles = {"tile": (256, 256), "compression": "none", "big": True}
+        sizes += [("100", 10_000, 10_000, ".png", {}, "1G"), ("1000", 31_250, 32_000, ".tif", tiles, "1G")]
+    for name, height, width, suffix, coding, memory in sizes:
+        source = save(folder / f"{name}{suffix}", height, width, **coding)
+        target = str(folder / f"out{suffix}")
+        line = [str(source), "-o", target, "--weights", weights, "--sigma", str(SIGMA), "--max-memory", memory]
+        show_size(name, suffix, f"hush, --max-memory {memory}", hush(*line))
+        for peer, program in PEERS.items() if peers and name in ("1", "10") else ():
+            try:
+                show_size(name, suffix, peer, run(program, str(source), target))
+            except SystemExit:
+                print(f"{name} megapixels: {peer} is not installed, or failed")
+        source.unlink()
+
+
+def show_size(name: str, suffix: str, what: str, figures: tuple[float, float, float]) -> None:
+    """Print a row of figures."""
+    seconds, processor, peak = figures
+    kind = suffix[1:].upper()
+    print(f"{name} megapixels, {kind}: {what}: {seconds:.1f} s ({processor:.1f} of processor), {peak:.0f} MB")
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="gaussian")
+    parser.add_argument("--pictures", type=int, default=200, help="how many make up the folder")
+    parser.add_argument("--large", action="store_true", help="100 and 1000 megapixels too")
+    parser.add_argument("--no-peers", action="store_true", help="leave out scikit-image and OpenCV")
+    parser.add_argument("--only", choices=("start", "array", "folder", "sizes"))
+    parser.add_argument("--disk", type=Path, help="folder for the generated pictures; default: a temporary one")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="hush-speed-", dir=options.disk))
+    try:
+        wanted = [options.only] if options.only else ["start", "array", "folder", "sizes"]
+        if "start" in wanted:
+            measure_start(folder, options.weights)
+        if "array" in wanted:
+            measure_array(options.weights)
+        if "folder" in wanted:
+            measure_folder(folder, options.weights, options.pictures)
+        if "sizes" in wanted:
+            measure_sizes(folder, options.weights, options.large, not options.no_peers)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
