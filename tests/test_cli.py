@@ -122,6 +122,16 @@ def test_the_shell_completes_commands_and_weights():
         ("denoise cat.png --device gpu", 2, "cpu"),
         ("denoise cat.png --precision best", 2, "exact"),
         ("denoise cat.png --runtime openvina --weights tiny.onnx", 2, "did you mean 'openvino'"),
+        ("denoise cat.png --max-memory lots", 2, "512M"),
+        ("denoise cat.png --max-memory 5M", 2, "Allow more"),
+        ("denoise cat.png --range 9,1", 2, "LO below HI"),
+        ("denoise cat.png --keep-detail 3", 2, "from 0 to 1"),
+        ("denoise cat.png --only-luma --only-chroma", 2, "give none"),
+        ("denoise cat.png --overwrite --skip-existing", 2, "replaced or skipped"),
+        ("denoise cat.png --jobs 0", 2, "jobs is 0"),
+        ("denoise cat.png --tile 20 --weights tiny.onnx --sigma 5 --threads x", 2, "--threads"),
+        ("denoise cat.png - --weights identity", 2, "takes one picture"),
+        ("denoise cat.png --mask nomask.png --weights identity", 1, "nomask.png: no such file"),
         ("denoise nofile.png --weights identity", 1, "no such file"),
         ("denoise empty --weights identity", 1, "no pictures found"),
         ("denoise cat.png --weights classical:tw", 2, "tv"),
@@ -195,6 +205,36 @@ def test_denoise_writes_beside_the_input(folder, capsys, tiny):
     assert "cat.png -> cat-hush.png" in capsys.readouterr().out
     expected = np.clip(read("cat.png").pixels.astype(int) - 25.5, 0, 255)
     assert np.abs(read("cat-hush.png").pixels - expected).max() <= 1
+
+
+def test_a_start_imports_what_it_needs_only(folder):
+    code = (
+        "import sys; from hush.cli import run\n"
+        "assert run(['denoise', 'cat.png', '--weights', 'identity']) == 0\n"
+        "heavy = {'torch', 'openvino', 'tifffile', 'skimage', 'rich.progress', 'hush.imaging.isolation'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_network_starts_without_the_converter_of_openvino(folder, tiny):
+    code = (
+        "import sys; from hush.cli import run\n"
+        f"assert run(['denoise', 'cat.png', '--weights', {tiny!r}, '--sigma', '9']) == 0\n"
+        "assert 'openvino' in sys.modules and not sys.modules.get('openvino.tools.ovc')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_denoise_takes_a_range(folder, tiny):
+    Image.fromarray(np.full((9, 9), 2000, np.uint16)).save("twelve.png")
+    line = ["denoise", "twelve.png", "--weights", tiny, "--sigma", "2.55", "--precision", "exact"]
+    for name, levels in [("auto", 4095), ("full", 65535), ("0,4095", 4095), ("1000,3000", 2000)]:
+        assert run([*line, "--range", name, "-o", f"{name}.png"]) == 0
+        taken = 2000 - read(f"{name}.png").pixels.astype(int)
+        assert taken[2:-2, 2:-2].mean() == pytest.approx(0.005 * 1.63 * levels, abs=1)  # gray is told a higher level
 
 
 def test_denoise_overwrites_only_when_told(folder, capsys):
