@@ -62,8 +62,14 @@ def _hardware(device: torch.device) -> str:
 
 def _commit() -> str:
     """Return the git commit that hush runs from, or an empty string where it is installed."""
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # or an environment inside another project would name that one's
+        return git("rev-parse", "--short=12", "HEAD")
     except (OSError, subprocess.SubprocessError):
         return ""
