@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -367,6 +368,13 @@ def test_a_second_ctrl_c_interrupts_at_once(tmp_path):
         follow(reports(), "tiny", tmp_path)
     assert handlers[0] is not before
     assert handlers[1] is before  # Python's own again, which interrupts
+
+
+@pytest.mark.parametrize("psnr", [19.0, 21.0])
+def test_a_training_that_ends_worse_than_its_input_says_so(psnr, tmp_path, capsys):
+    last = replace(report(1), validation={"psnr": psnr, "ssim": 0.5, "psnr_input": 20.0})
+    follow((one for one in [last]), "tiny", tmp_path)
+    assert ("WARNING" in capsys.readouterr().err) == (psnr < 20)
 
 
 def test_evaluate_prints_table_protocol_and_warnings(folder, capsys, tiny):

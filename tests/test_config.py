@@ -67,8 +67,9 @@ def test_a_recipe_survives_json():
     ],
 )
 def test_mistakes_are_named(override, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=message) as caught:
         read_recipe("gaussian", [override])
+    assert str(caught.value).startswith(f"--set {override}")  # not the recipe's file, in which nothing is wrong
 
 
 def test_unreadable_files(tmp_path):

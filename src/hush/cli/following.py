@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections import deque
@@ -39,14 +40,21 @@ def follow(reports: Generator[Progress, None, None], name: str, folder: Path) ->
 
 
 def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
-    """Show a training as a bar, and a line for each validation."""
+    """Show a training as a bar, and a line for each validation; warn if it ends worse than its input."""
+    judged: dict[str, float] = {}
     with bar(name, 1.0) as show:
         for report in reports:
             show(report.share, description=training_line(report))
             if report.unfitting:
                 complain(f"these layers did not fit and start afresh: {', '.join(report.unfitting)}")
             if report.validation:
+                judged = report.validation
                 say(training_line(report))
+    if judged and judged.get("psnr", 0) < judged.get("psnr_input", -math.inf):
+        complain(
+            f"WARNING: restored pictures ({judged['psnr']:.2f} dB) are further from the clean ones than the noisy "
+            f"pictures were ({judged['psnr_input']:.2f} dB). Train longer, or look at {folder / 'curves.png'}"
+        )
     say(f"Run directory: {folder}. Use it: hush denoise PICTURE --weights {folder / 'best.onnx'}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from hush.errors import HushError
+from hush.errors import HushError, MissingExtra
 from hush.names import find
 
 Part = dict[str, str]
@@ -25,7 +25,7 @@ TABLES = {  # section: (module, table, what the options leave out)
 def list_section(name: str) -> list[Part]:
     """Return the parts of a section, each with name, options and summary.
 
-    Parts that need torch say so where it is not installed.
+    Raises MissingExtra for parts that need torch where it is not installed.
     """
     return SECTIONS[name]()
 
@@ -35,11 +35,11 @@ def _list_table(module: str, table: str, given: tuple[str, ...]) -> list[Part]:
         parts = getattr(import_module(module), table)
         return [_describe(name, find(parts, name, "part"), given) for name in parts]
     except ModuleNotFoundError as error:
-        return [_missing(error)]
+        raise _missing(error) from error
 
 
-def _missing(error: ModuleNotFoundError) -> Part:
-    return {"name": "–", "options": "", "summary": f"{error.name} is not installed: pip install 'hush[train]'"}
+def _missing(error: ModuleNotFoundError) -> MissingExtra:
+    return MissingExtra(f"{error.name} is not installed: pip install 'hush[train]'")
 
 
 def _describe(name: str, part: Any, given: tuple[str, ...]) -> Part:
@@ -73,7 +73,7 @@ def _list_recipes() -> list[Part]:
     try:
         from hush.learning.config import read_recipe, shipped_recipes
     except ModuleNotFoundError as error:
-        return [_missing(error)]
+        raise _missing(error) from error
     return [{"name": name, "options": "", "summary": read_recipe(name).summary} for name in shipped_recipes()]
 
 

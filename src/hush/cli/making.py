@@ -10,7 +10,7 @@ import typer
 from hush.cli.console import bar, complain, number, say, say_json, show_table
 from hush.cli.denoising import DeviceOption, PrecisionOption, RuntimeOption, weight_names
 from hush.cli.using import JsonOption
-from hush.errors import UsageError, need
+from hush.errors import MissingExtra, UsageError, need
 from hush.names import nearest
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def evaluate(
     """Measure weights on pictures, by the protocol of the field.
 
     Prints means with 95 % intervals, differences picture by picture, and the protocol.
+    Needs hush[train], since the noise is made as in training.
 
     \b
     hush evaluate --weights gaussian --weights classical:nlm \\
@@ -271,7 +272,14 @@ def list_parts(
 
     if what is not None and what not in SECTIONS:
         raise UsageError(f"{what!r} is no list{nearest(what, SECTIONS)}. Known: {', '.join(SECTIONS)}")
-    listed = {name: list_section(name) for name in ([what] if what else SECTIONS)}
+    listed = {}
+    for name in [what] if what else SECTIONS:
+        try:
+            listed[name] = list_section(name)
+        except MissingExtra as error:
+            if what:
+                raise
+            complain(f"{name}: {error}")
     if as_json:
         say_json(listed, indent=1)
         return

@@ -137,9 +137,12 @@ def read_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: not valid {path.suffix[1:].upper() or 'TOML'}: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a table of keys and values, not a {type(content).__name__}")
-    for override in overrides:
-        _override(content, override)
-    return build(Recipe, content, str(path))
+    recipe: Recipe = build(Recipe, content, str(path))
+    if settings := list(overrides):  # built again, so that an error names what caused it
+        for override in settings:
+            _override(content, override)
+        recipe = build(Recipe, content, " ".join(f"--set {override}" for override in settings))
+    return recipe
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -138,7 +138,7 @@ def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path, title: str) ->
     left, right = figure.subplots(1, 2)
     terms: dict[str, list[tuple[int, float]]] = {}
     for entry in entries:
-        for name, value in entry.get("losses", {}).items():
+        for name, value in _distinct(entry.get("losses", {})).items():
             terms.setdefault(name, []).append((entry["step"], value))
     for name, points in terms.items():
         left.plot(*zip(*points, strict=True), label=name, linewidth=1)
@@ -156,3 +156,9 @@ def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path, title: str) ->
         other.set_ylabel("SSIM")
         right.legend(handles=[*right.get_lines(), *other.get_lines()], loc="lower right")
     figure.savefig(path, dpi=110)
+
+
+def _distinct(losses: Mapping[str, float]) -> dict[str, float]:
+    """Leave out the total where it is the only term's double."""
+    total = len(losses) == 2 and len(set(losses.values())) == 1
+    return {name: value for name, value in losses.items() if not (total and name == "loss")}
