@@ -337,3 +337,9 @@ def test_every_excerpt_gives_batches(spec, place, patch):
     if batch.noisy is not None and spec != "blur_triples":  # whose views are shifted by a tenth of the picture
         blurred = [F.avg_pool2d(views.float(), 8).flatten() for views in (batch.clean, batch.noisy)]
         assert torch.corrcoef(torch.stack(blurred))[0, 1] > 0.9, "noisy and clean are no pair"
+
+
+def test_early_patches_are_smaller():
+    growing = patches(items_of(), early_patch=8, early_steps=2)
+    assert [growing(step, 0).clean.shape[-1] for step in range(4)] == [8, 8, 16, 16]
+    assert equal(growing(3, 0), patches(items_of())(3, 0))

@@ -34,6 +34,10 @@ class DataConfig:
     """Use at most so many pictures for validation; 0 for all."""
     patch: int = 128
     """Side of the square training patches in pixels; 0 trains on whole pictures (all of one size)."""
+    early_patch: int = 0
+    """Side of the patches in the first `early_steps` steps: smaller ones give more updates in the same time."""
+    early_steps: int = 0
+    """For how many steps patches are of `early_patch`; 0 for none."""
     batch: int = 16
     """Patches per step, over all processes."""
     augment: bool = True
@@ -107,7 +111,7 @@ class Recipe:
 
 
 AT_LEAST: dict[type, dict[str, float]] = {
-    DataConfig: {"batch": 1, "patch": 0, "gray": 0, "cache": 1, "validation_pictures": 0},
+    DataConfig: {"batch": 1, "patch": 0, "early_patch": 0, "early_steps": 0, "gray": 0, "cache": 1, "validation_pictures": 0},
     OptimiserConfig: {"rate": 0, "warmup": 0, "decay": 0, "floor": 0, "weight_decay": 0, "clip": 0, "accumulate": 1},
     LengthConfig: {"steps": 0, "epochs": 0, "minutes": 0},
     Recipe: {"validate_every": 1, "seed": 0},

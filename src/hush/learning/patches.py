@@ -141,7 +141,8 @@ class Patches:
         draws = np.random.default_rng([self.seed, 1, step]).random((self.config.batch, 4))[first : first + self.size]
         items = [self._item(step * self.config.batch + first + i) for i in range(self.size)]
         grays = draws[:, 3] < (self.config.gray if self.channels == 3 else 0)
-        samples = [self._cut(*sample) for sample in zip(items, draws, grays, strict=True)]
+        side = self.config.early_patch if step < self.config.early_steps else self.config.patch
+        samples = [self._cut(item, side, *how) for item, *how in zip(items, draws, grays, strict=True)]
         views = [self._stack(items, [sample[i] for sample in samples]) for i in range(1 + self.paired)]
         return Batch(
             clean=views[0],
@@ -157,7 +158,7 @@ class Patches:
     def _shuffle(self, epoch: int) -> NDArray[np.intp]:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.items))
 
-    def _cut(self, item: Item, draws: NDArray[np.float64], gray: bool) -> list[Bytes]:
+    def _cut(self, item: Item, side: int, draws: NDArray[np.float64], gray: bool) -> list[Bytes]:
         """Cut, turn and perhaps gray the same square from each view of an item, by four numbers in [0, 1)."""
         views = [self.store(item.clean)]
         if self.paired and item.noisy is not None:
@@ -165,8 +166,8 @@ class Patches:
             if views[0].shape != views[1].shape:
                 sizes = " and ".join(f"{view.shape[1]}x{view.shape[0]}" for view in views)
                 raise PictureError(f"{item.name}: clean and noisy are {sizes} pixels; the views of a pair are aligned")
-        if self.config.patch:
-            views = _crop(views, self.config.patch, draws[0], draws[1])
+        if side:
+            views = _crop(views, side, draws[0], draws[1])
         if self.config.augment:
             views = _turn(views, int(draws[2] * 8))
         return [np.repeat(to_gray(view), 3, axis=2) for view in views] if gray else views
