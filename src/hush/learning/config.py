@@ -111,7 +111,11 @@ class Recipe:
 
 
 AT_LEAST: dict[type, dict[str, float]] = {
-    DataConfig: {"batch": 1, "patch": 0, "early_patch": 0, "early_steps": 0, "gray": 0, "cache": 1, "validation_pictures": 0},
+    DataConfig: {
+        **dict.fromkeys(("patch", "early_patch", "early_steps", "gray", "validation_pictures"), 0),
+        "batch": 1,
+        "cache": 1,
+    },
     OptimiserConfig: {"rate": 0, "warmup": 0, "decay": 0, "floor": 0, "weight_decay": 0, "clip": 0, "accumulate": 1},
     LengthConfig: {"steps": 0, "epochs": 0, "minutes": 0},
     Recipe: {"validate_every": 1, "seed": 0},
