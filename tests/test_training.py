@@ -17,6 +17,7 @@ from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
 from hush.learning.runs import read_log
 from hush.learning.training import train
+from hush.restoring.weights import open_weights
 
 TINY = [
     "network=drunet(widths=[8, 16], blocks=1, unshuffle=2)",
@@ -175,6 +176,19 @@ def test_starting_from_weights_names_what_does_not_fit(pictures, tmp_path):
                 )
             )
         )
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "safetensors"])
+def test_the_card_tells_the_curve_and_what_came_before(suffix, pictures, tmp_path):
+    settings = ["length.steps=4", "validate_every=2"]
+    list(train(tiny(pictures, *settings), tmp_path / "first"))
+    list(train(tiny(pictures, *settings), tmp_path / "second", start=tmp_path / "first" / f"last.{suffix}"))
+    first, second = (open_weights(tmp_path / run / "last.onnx").card.training for run in ("first", "second"))
+    judged = [e for e in read_log(tmp_path / "second") if "validation" in e]
+    assert [megapixels for megapixels, _ in second["curve"]] == [round(e["megapixels"], 1) for e in judged]
+    assert [psnr for _, psnr in second["curve"]] == [round(e["validation"]["psnr"], 3) for e in judged]
+    assert "started_from" not in first
+    assert second["started_from"] == {"name": "gaussian", **first}
 
 
 def test_mistakes_are_refused_before_anything_is_written(pictures, tmp_path):

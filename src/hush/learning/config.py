@@ -37,7 +37,7 @@ class DataConfig:
     early_patch: int = 0
     """Side of the patches in the first `early_steps` steps: smaller ones give more updates in the same time."""
     early_steps: int = 0
-    """For how many steps patches are of `early_patch`; 0 for none."""
+    """For how many steps patches are of `early_patch`, where that is smaller than `patch`; 0 for none."""
     batch: int = 16
     """Patches per step, over all processes."""
     augment: bool = True

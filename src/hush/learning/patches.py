@@ -141,7 +141,8 @@ class Patches:
         draws = np.random.default_rng([self.seed, 1, step]).random((self.config.batch, 4))[first : first + self.size]
         items = [self._item(step * self.config.batch + first + i) for i in range(self.size)]
         grays = draws[:, 3] < (self.config.gray if self.channels == 3 else 0)
-        side = self.config.early_patch if step < self.config.early_steps else self.config.patch
+        early = step < self.config.early_steps
+        side = min(self.config.patch, self.config.early_patch) if early else self.config.patch
         samples = [self._cut(item, side, *how) for item, *how in zip(items, draws, grays, strict=True)]
         views = [self._stack(items, [sample[i] for sample in samples]) for i in range(1 + self.paired)]
         return Batch(

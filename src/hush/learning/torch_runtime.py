@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -79,6 +80,24 @@ def read_numbers(source: str | Path) -> Numbers:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return _read_onnx(open_weights(source).path)
+
+
+def read_origin(source: str | Path) -> dict[str, Any]:
+    """Return the name of weights and how they were trained, as far as their card tells.
+
+    ``source`` as for `read_numbers`.
+    """
+    path = Path(source)
+    if path.suffix == ".npz":
+        return {"name": path.name}
+    if path.suffix == ".safetensors":
+        try:
+            card = Card.from_json(json.dumps(load_state(path)["card"]))
+        except (WeightsError, KeyError, TypeError):  # bare arrays
+            return {"name": path.name}
+    else:
+        card = open_weights(source).card
+    return {"name": card.name, **card.training}
 
 
 class TorchRuntime:

@@ -108,6 +108,9 @@ class Training:
         self.validation = Validation(data.test, recipe, self.patches.store)
         self.steps = _planned_steps(recipe, len(data.train))
         self.step, self.pixels, self.best = 0, 0, -math.inf
+        self.curve: list[tuple[float, float]] = []
+        """Megapixels learnt from, and the validation's PSNR in dB there."""
+        self.origin: dict[str, Any] = {}
         self.elapsed = 0.0
 
     def go(self, run: Run | None) -> Iterator[Progress]:
@@ -149,8 +152,9 @@ class Training:
 
     def start_from(self, start: str | Path) -> list[str]:
         """Take over trained numbers; return the names of layers that did not fit."""
-        from hush.learning.torch_runtime import read_numbers
+        from hush.learning.torch_runtime import read_numbers, read_origin
 
+        self.origin = read_origin(start)
         numbers = {name: torch.as_tensor(value) for name, value in read_numbers(start).items()}
         unfitting = load_numbers(self.restorer.network, numbers)
         if set(unfitting) >= self.restorer.network.state_dict().keys():
@@ -160,7 +164,7 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Save all that --resume needs."""
-        state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed")}
+        state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed", "curve", "origin")}
         state["best"] = self.best if math.isfinite(self.best) else None
         state["updaters"] = {name: updater.state_dict() for name, updater in self.method.updaters.items()}
         save_state(path, state)
@@ -170,6 +174,7 @@ class Training:
         state = load_state(path)
         self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
         self.best = -math.inf if state["best"] is None else state["best"]
+        self.curve, self.origin = state["curve"], state["origin"]
         for name, updater in self.method.updaters.items():
             updater.load_state_dict(state["updaters"][name])
 
@@ -199,6 +204,7 @@ class Training:
     def _judge(self, run: Run) -> dict[str, float]:
         figures, samples = self.validation(self.method)
         run.save_samples(self.step, samples)
+        self.curve.append((round(self.pixels / 1e6, 1), round(figures["psnr"], 3)))
         if figures["psnr"] > self.best:
             self.best = figures["psnr"]
             run.save_weights("best", self.restorer.averaged, self._card(figures))
@@ -214,6 +220,8 @@ class Training:
                 "megapixels": round(self.pixels / 1e6, 1),
                 "hours": round(self.elapsed / 3600, 2),
                 "processes": self.processes.count,
+                "curve": self.curve,
+                **({"started_from": self.origin} if self.origin else {}),
             },
             figures=[{"data": "validation", "n": len(self.data.test), **figures}] if figures else [],
             device=self.processes.device,
