@@ -235,7 +235,9 @@ def study(
     ],
     settings: Annotated[
         Options,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the study, or of its base recipe. Repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the study, or of its base recipe. Repeatable."
+        ),
     ] = None,
     setting: Annotated[
         str, typer.Option(metavar="quick|smoke|full", help="How much of it: minutes, seconds, or all.")
@@ -306,7 +308,8 @@ def list_parts(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[networks|classifiers|noises|losses|metrics|datasets|methods|weights|recipes|studies]", autocompletion=section_names
+            metavar="[networks|classifiers|noises|losses|metrics|datasets|methods|weights|recipes|studies]",
+            autocompletion=section_names,
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -89,9 +89,7 @@ def _keep(path: Path, judged: Judged) -> None:
     os.replace(temporary, path)
 
 
-def _judge(
-    path: Path, recipe: Recipe, evaluation: Evaluation, items: Sequence[Item], device: torch.device
-) -> Judged:
+def _judge(path: Path, recipe: Recipe, evaluation: Evaluation, items: Sequence[Item], device: torch.device) -> Judged:
     restorer = restores(recipe.method)
     network, card = open_saved(path, build_network if restorer else build_classifier)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -115,12 +113,13 @@ def _samples(shown: list[list[Image]]) -> dict[str, Bytes]:
         return {}
     side = min(LARGEST, max(shown[0][0].shape[:2]))
     rounded = [[np.rint(to_eight_bit(np.nan_to_num(sample(i, side))) * 255).astype(np.uint8) for i in s] for s in shown]
-    return {key: np.stack(column) for key, column in zip(("noisy", "restored", "clean"), zip(*rounded), strict=True)}
+    return {
+        key: np.stack(column)
+        for key, column in zip(("noisy", "restored", "clean"), zip(*rounded, strict=True), strict=True)
+    }
 
 
-def _groups(
-    items: Sequence[Item], evaluation: Evaluation, store: PictureStore
-) -> Iterator[tuple[list[Item], Views]]:
+def _groups(items: Sequence[Item], evaluation: Evaluation, store: PictureStore) -> Iterator[tuple[list[Item], Views]]:
     """Yield neighbours of one shape as batches; each picture has noise of its own seed."""
     degradation = Degradation(evaluation.degradation) if evaluation.degradation else None
     group: list[tuple[Item, Views]] = []

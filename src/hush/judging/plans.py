@@ -64,7 +64,7 @@ class TrainingPlan:
     about: str = ""
     """In words, for the report."""
     start: str = ""
-    """``[PART=]NAME``: begin with the numbers of a training further up, or of weights, in the whole network or a part."""
+    """``[PART=]NAME``: begin with the numbers of a training further up, or of weights; of a part of the network."""
     seeds: tuple[int, ...] = (0,)
     evaluations: tuple[str, ...] = ()
     """Judge it under these only; empty: all."""
@@ -142,7 +142,9 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
     content = read_tables(path)
     settings = content.pop("settings", {})
     if setting not in {"full", *settings}:
-        raise RecipeError(f"{path}: no setting {setting!r}. Known: full, {', '.join(k for k in settings if k != 'full')}")
+        raise RecipeError(
+            f"{path}: no setting {setting!r}. Known: full, {', '.join(k for k in settings if k != 'full')}"
+        )
     content = merge(content, settings.get(setting, {}))
     for text in overrides:
         recipe_key = text.split(".")[0].split("=")[0].strip() in {f.name for f in fields(Recipe)} - {"name", "summary"}
@@ -197,18 +199,17 @@ def _check_names(study: Study, where: str) -> None:
     """See that every name that the study mentions is one of its own."""
     origins = {evaluation.origin or name for name, evaluation in study.evaluations.items()} | {"parameters"}
     for name, plan in study.trainings.items():
-        mentioned = [("evaluations", entry, study.evaluations) for entry in plan.evaluations]
+        mentioned = [("evaluations", entry, {*study.evaluations}) for entry in plan.evaluations]
         mentioned += [("origin", entry, origins) for entry in plan.origin]
         for key, entry, known in mentioned:
             if entry not in known:
-                raise RecipeError(f"{where}: trainings.{name}: {key}: no {entry!r}. Known: {', '.join(known)}")
+                raise RecipeError(f"{where}: trainings.{name}: {key}: no {entry!r}. Known: {', '.join(sorted(known))}")
         if not plan.seeds or not all(isinstance(seed, int) for seed in plan.seeds):
             raise RecipeError(f"{where}: trainings.{name}: seeds are {list(plan.seeds)}; give whole numbers")
     for pair in study.comparisons:
         for entry in pair:
             if entry not in study.trainings:
-                known = study.trainings
-                raise RecipeError(f"{where}: comparisons: no training {entry!r}{nearest(entry, known)}")
+                raise RecipeError(f"{where}: comparisons: no training {entry!r}{nearest(entry, study.trainings)}")
     if study.weights not in ("last", "best"):
         raise RecipeError(f"{where}: weights is {study.weights!r}; allowed are last and best")
 
@@ -227,6 +228,8 @@ def plan_runs(study: Study) -> list[RunPlan]:
                 seeds = study.trainings[source].seeds
                 parent = runs.get((source, seed if seed in seeds else seeds[0]))
                 if parent is None:
-                    raise RecipeError(f"{study.name}: {name} starts from {source}, which stands further down; move it up")
+                    raise RecipeError(
+                        f"{study.name}: {name} starts from {source}, which stands further down; move it up"
+                    )
             runs[name, seed] = RunPlan(plan, dataclasses.replace(plan.recipe, seed=seed), parent)
     return list(runs.values())

@@ -55,7 +55,9 @@ def make_page(findings: Findings, command: str = "") -> Page:
     for warning in findings.warnings:
         page.warning(warning)
     runs = findings.runs
-    page.facts({"trainings": len(study.trainings), "runs": len(runs), "setting": study.setting, "hours": findings.hours})
+    page.facts(
+        {"trainings": len(study.trainings), "runs": len(runs), "setting": study.setting, "hours": findings.hours}
+    )
     if command:
         page.code(command)
     for table in (*result_tables(findings), *difference_tables(findings)):
@@ -87,7 +89,12 @@ def difference_tables(findings: Findings) -> list[Table]:
         group = [entry for entry in findings.differences if entry["evaluation"] == name]
         metrics = [metric for metric in TITLES if any(metric in entry for entry in group)]
         several = any(len(entry.get(f"{metrics[0]}_seeds", ())) > 1 for entry in group)
-        headers = ["training", "minus", *(f"{TITLES[m]} [95 %]" for m in metrics), *(["single seeds"] if several else [])]
+        headers = [
+            "training",
+            "minus",
+            *(f"{TITLES[m]} [95 %]" for m in metrics),
+            *(["single seeds"] if several else []),
+        ]
         rows = [
             [entry["training"], entry["minus"], *(_with_interval(entry, metric, "+") for metric in metrics)]
             + ([_list_seeds(entry, metrics[0])] if several else [])
@@ -225,8 +232,8 @@ def _markdown(findings: Findings, command: str, path: Path) -> str:
         parts.append(f"### {table.title}\n\n" + "\n".join(lines))
     parts.append("\n".join(f"- {sentence}" for sentence in (*protocol_words(study), *facts(findings))))
     made = f"{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}"
-    around = path.read_text(encoding="utf-8") if path.exists() else f"# {study.title}\n\n{study.summary}\n\n{BEGIN}{END}\n"
+    around = (
+        path.read_text(encoding="utf-8") if path.exists() else f"# {study.title}\n\n{study.summary}\n\n{BEGIN}{END}\n"
+    )
     before, _, rest = around.partition(BEGIN)
     return before + made + rest.partition(END)[2]
-
-

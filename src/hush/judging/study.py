@@ -106,7 +106,7 @@ def _trained(run: RunPlan, folders: dict[str, Path], device: str) -> Generator[P
         source = run.start
         path = folders[source.identity] / "last.safetensors" if isinstance(source, RunPlan) else source
         start = f"{run.training.start_parts()[0]}{path}"
-    yield from train(run.recipe, folder, resume=resume, start=start, device=device, export=False)
+    yield from train(run.recipe, folder, resume=resume, start=start, device=device, extras=False)
 
 
 def check_study(study: Study) -> dict[str, int]:

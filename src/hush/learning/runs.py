@@ -34,14 +34,14 @@ Image = NDArray[np.float32]
 
 
 class Run:
-    """A run directory, opened for a new training or to go on with one.
+    """A run directory, opened for a new training or to go on with one; without ``extras`` it has no curves.png.
 
     Raises TrainingError if a new run would overwrite one, or if there is nothing to resume.
     """
 
-    def __init__(self, folder: str | Path, recipe: Recipe, *, resume: bool) -> None:
+    def __init__(self, folder: str | Path, recipe: Recipe, *, resume: bool, extras: bool = True) -> None:
         self.folder = Path(folder)
-        self.recipe = recipe
+        self.recipe, self.extras = recipe, extras
         self.saved = time.time()
         self.checkpoint = self.folder / "checkpoint.safetensors"
         if resume and not self.checkpoint.exists():
@@ -78,7 +78,8 @@ class Run:
 
     def draw_curves(self) -> None:
         """Draw the loss map and the validation figures so far."""
-        draw_curves(read_log(self.folder), self.folder / "curves.png", self.recipe.name)
+        if self.extras:
+            draw_curves(read_log(self.folder), self.folder / "curves.png", self.recipe.name)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -100,9 +101,7 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     return entries
 
 
-def open_saved(
-    path: str | Path, build: Callable[[str], nn.Module] = build_network
-) -> tuple[nn.Module, Card]:
+def open_saved(path: str | Path, build: Callable[[str], nn.Module] = build_network) -> tuple[nn.Module, Card]:
     """Open NAME.safetensors of a run: the network with its numbers, and the card.
 
     ``build`` is `build_network` for a restorer, `build_classifier` for a classifier.

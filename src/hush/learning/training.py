@@ -60,7 +60,7 @@ def train(
     resume: bool = False,
     start: str | Path | None = None,
     device: str = "auto",
-    export: bool = True,
+    extras: bool = True,
 ) -> Generator[Progress, None, None]:
     """Train by a recipe into a run directory, yielding `Progress`.
 
@@ -71,7 +71,8 @@ def train(
         start: weights to start from: a run's .safetensors, or anything that `hush.open_weights` takes; as
             ``PART=WEIGHTS`` they are those of a part of the network, such as ``classifier=run/last.safetensors``.
         device: auto, cpu, cuda or mps.
-        export: write best.onnx and last.onnx at the end; `hush.learning.exporting` does it at any later time.
+        extras: draw curves.png, and write best.onnx and last.onnx at the end; a study, which draws the curves of all
+            its runs in one page, goes without.
 
     Raises RecipeError for a recipe that cannot be followed, TrainingError if the loss is no longer finite.
     """
@@ -82,7 +83,7 @@ def train(
     method = find(METHODS, recipe.method, "method")(recipe, processes.device)
     training = Training(recipe, method, data, processes)
     unfitting = training.start_from(start) if start is not None and not resume else []
-    run = Run(out, recipe, resume=resume) if processes.first else None
+    run = Run(out, recipe, resume=resume, extras=extras) if processes.first else None
     if resume:
         training.load(Path(out) / "checkpoint.safetensors")
         if run:
@@ -97,7 +98,7 @@ def train(
             training.save(run.checkpoint)
         raise
     if run:
-        training.finish(run, export=export)
+        training.finish(run)
     processes.wait()
 
 
@@ -149,13 +150,12 @@ class Training:
             loader.close()
             self.elapsed = meter.elapsed()
 
-    def finish(self, run: Run, *, export: bool) -> None:
+    def finish(self, run: Run) -> None:
         """Save the last weights, and write restorers as files that run without torch."""
         if not (run.folder / "best.safetensors").exists():
             run.save_weights("best", self.restorer.averaged, self._card({}))
-        run.draw_curves()
         run.save_weights("last", self.restorer.averaged, self._card({}))
-        for name in ("best", "last") if export and self.restores else ():
+        for name in ("best", "last") if run.extras and self.restores else ():
             run.export(name)
 
     def start_from(self, start: str | Path) -> list[str]:

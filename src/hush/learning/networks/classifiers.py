@@ -90,7 +90,7 @@ class ResNetClassifier(nn.Module):
         self.head = nn.Sequential(
             nn.Conv2d(channels, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
-        layers = []
+        layers: list[nn.Module] = []
         for before, width in pairwise((widths[0], *widths)):
             level = len(layers) // blocks
             layers.append(_Block(before, width, stride=2 if level else 1))
