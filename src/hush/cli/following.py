@@ -95,7 +95,10 @@ def training_line(report: Progress) -> str:
     parts = [f"step {report.step}", f"{report.share:.0%}"]
     single = len(report.losses) == 2 and "loss" in report.losses  # the sum of one term
     parts += [f"{name} {value:.4g}" for name, value in report.losses.items() if name == "loss" or not single]
-    parts += [form.format(report.validation[name]) for name, form in FORMS.items() if name in (report.validation or {})]
+    judged = report.validation or {}
+    parts += [form.format(judged[name]) for name, form in FORMS.items() if name in judged]
+    if judged.get("psnr", 0.0) < judged.get("psnr_input", 0.0):
+        parts.append(f"WORSE THAN THE INPUT ({judged['psnr_input']:.2f} dB)")
     parts += [f"{report.images_per_second:.1f} images/s", f"{report.megapixels_per_second:.2f} MP/s"]
     return "  ".join([*parts, f"waiting {report.waiting:.1%}", f"{duration(report.remaining)} left"])
 

@@ -28,6 +28,9 @@ class RunFindings:
     run: RunPlan
     folder: Path
     parameters: int
+    """That learn."""
+    fixed: int
+    """Parameters that do not learn here, such as those of a classifier that guides."""
     judged: Mapping[str, Judged]
     """By evaluation."""
 
@@ -72,7 +75,8 @@ class Findings:
         rows = _mean_rows(judged)
         plan = self.study.trainings[training]
         origin = plan.origin.get(self.study.evaluations[evaluation].origin or evaluation, {})
-        entry: Row = {"training": training, "evaluation": evaluation, "n": len(rows), "parameters": found.parameters}
+        entry: Row = {"training": training, "evaluation": evaluation, "n": len(rows)}
+        entry |= {"parameters": found.parameters, "fixed": found.fixed}
         for name in metrics_of(judged):
             entry[name], entry[f"{name}_interval"] = estimate([(row[name], row["scene"]) for row in rows])
             entry[f"{name}_seeds"] = [float(np.mean([row[name] for row in one.rows])) for one in judged]
@@ -128,6 +132,7 @@ class Findings:
                     "about": found.run.training.about,
                     "seed": found.run.recipe.seed,
                     "parameters": found.parameters,
+                    "fixed": found.fixed,
                     "start": found.run.training.start,
                     "recipe": card["recipe"],
                     **card["training"],

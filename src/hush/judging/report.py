@@ -133,7 +133,8 @@ def _result_table(title: str, entries: list[Row]) -> Table:
 
 
 def _cells(entry: Row, metrics: list[str], compared: list[str], sized: bool) -> list[str]:
-    cells = ["–" if entry["parameters"] is None else f"{entry['parameters']:,}"]
+    fixed = f" + {entry['fixed']:,}" if entry.get("fixed") else ""
+    cells = ["–" if entry["parameters"] is None else f"{entry['parameters']:,}{fixed}"]
     if sized:
         cells.append(_origin(entry, "parameters"))
     for metric in metrics:

@@ -77,7 +77,7 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
             evaluation.name: judge_run(folder, study.weights, run.recipe, evaluation, items[evaluation.name], device)
             for evaluation in evaluations_of(study, run)
         }
-        found.append(RunFindings(run, folder, parameters[run.training.name], judged))
+        found.append(RunFindings(run, folder, *parameters[run.training.name], judged))
     yield StudyProgress("finished", study.name, 1.0, findings=Findings(study, found))
 
 
@@ -109,8 +109,9 @@ def _trained(run: RunPlan, folders: dict[str, Path], device: str) -> Generator[P
     yield from train(run.recipe, folder, resume=resume, start=start, device=device, extras=False)
 
 
-def check_study(study: Study) -> dict[str, int]:
-    """See that all that a study names is there; return how many parameters each training's network has.
+def check_study(study: Study) -> dict[str, tuple[int, int]]:
+    """See that all that a study names is there; return how many parameters of each training's network learn, and how
+    many more do not.
 
     Raises HushError for the first thing that is not: network, method, noise, loss, data set, weights.
     """
@@ -140,8 +141,11 @@ def check_study(study: Study) -> dict[str, int]:
     return sizes
 
 
-def _count(spec: str, restorer: bool) -> int:
-    """Count parameters without spending memory on them."""
+def _count(spec: str, restorer: bool) -> tuple[int, int]:
+    """Count the parameters that learn and those that do not, without spending memory on them."""
     with torch.device("meta"):
         network: Any = build_network(spec) if restorer else build_classifier(spec)
-    return sum(parameter.numel() for parameter in network.parameters())
+    sizes = {True: 0, False: 0}
+    for parameter in network.parameters():
+        sizes[parameter.requires_grad] += parameter.numel()
+    return sizes[True], sizes[False]
