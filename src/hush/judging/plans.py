@@ -96,6 +96,8 @@ class Study:
     """Which weights of a run are judged: last or best (of the validation)."""
     comparisons: tuple[tuple[str, str], ...] = ()
     """Pairs of trainings: the first minus the second, picture by picture."""
+    only: tuple[str, ...] = ()
+    """Train these only; empty: all."""
 
 
 @dataclass(frozen=True)
@@ -133,19 +135,18 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
 
     Args:
         source: a path, or a name such as ``o2-models`` (see ``hush list studies``).
-        setting: one of the file's, or full: the file as it is.
+        setting: one of the file's, or several with commas, laid over it in this order; full is the file as it is.
         overrides: ``key=value`` with dotted keys. Keys of a recipe, such as ``length.steps``, mean the base.
 
     Raises RecipeError on an unreadable file, an unknown key, name or setting, or a value of the wrong type.
     """
     path = find_recipe(source, FOLDER)
     content = read_tables(path)
-    settings = content.pop("settings", {})
-    if setting not in {"full", *settings}:
-        raise RecipeError(
-            f"{path}: no setting {setting!r}. Known: full, {', '.join(k for k in settings if k != 'full')}"
-        )
-    content = merge(content, settings.get(setting, {}))
+    settings = {"full": {}, **content.pop("settings", {})}
+    for name in setting.split(","):
+        if name not in settings:
+            raise RecipeError(f"{path}: no setting {name!r}{nearest(name, settings)}. Known: {', '.join(settings)}")
+        content = merge(content, settings[name])
     for text in overrides:
         recipe_key = text.split(".")[0].split("=")[0].strip() in {f.name for f in fields(Recipe)} - {"name", "summary"}
         override(content, f"base.{text}" if recipe_key else text)
@@ -171,6 +172,12 @@ def _build(content: dict[str, Any], where: str) -> Study:
         for name, table in content["trainings"].items()
     }
     pairs = tuple(_pair(pair, where) for pair in content.pop("comparisons", ()))
+    _check_known([name for pair in pairs for name in pair], trainings, f"{where}: comparisons")
+    only = content.pop("only", ())
+    only = (only.split(",") if isinstance(only, str) else only) or trainings
+    _check_known(only, trainings, f"{where}: only")
+    trainings = {name: plan for name, plan in trainings.items() if name in only}
+    pairs = tuple(pair for pair in pairs if trainings.keys() >= set(pair))
     tables = {"trainings": trainings, "evaluations": evaluations, "comparisons": pairs}
     study: Study = build(Study, {**content, **tables}, where)
     _check_names(study, where)
@@ -197,21 +204,22 @@ def _pair(pair: Any, where: str) -> tuple[str, str]:
 
 def _check_names(study: Study, where: str) -> None:
     """See that every name that the study mentions is one of its own."""
-    origins = {evaluation.origin or name for name, evaluation in study.evaluations.items()} | {"parameters"}
+    origins = {"parameters", *study.evaluations, *(evaluation.origin for evaluation in study.evaluations.values())}
     for name, plan in study.trainings.items():
-        mentioned = [("evaluations", entry, {*study.evaluations}) for entry in plan.evaluations]
-        mentioned += [("origin", entry, origins) for entry in plan.origin]
-        for key, entry, known in mentioned:
-            if entry not in known:
-                raise RecipeError(f"{where}: trainings.{name}: {key}: no {entry!r}. Known: {', '.join(sorted(known))}")
+        _check_known(plan.evaluations, study.evaluations, f"{where}: trainings.{name}: evaluations")
+        _check_known(plan.origin, origins, f"{where}: trainings.{name}: origin")
         if not plan.seeds or not all(isinstance(seed, int) for seed in plan.seeds):
             raise RecipeError(f"{where}: trainings.{name}: seeds are {list(plan.seeds)}; give whole numbers")
-    for pair in study.comparisons:
-        for entry in pair:
-            if entry not in study.trainings:
-                raise RecipeError(f"{where}: comparisons: no training {entry!r}{nearest(entry, study.trainings)}")
     if study.weights not in ("last", "best"):
         raise RecipeError(f"{where}: weights is {study.weights!r}; allowed are last and best")
+
+
+def _check_known(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    for name in names:
+        if name not in known:
+            raise RecipeError(
+                f"{where}: no {name!r}{nearest(name, known)}. Known: {', '.join(sorted(filter(None, known)))}"
+            )
 
 
 def plan_runs(study: Study) -> list[RunPlan]:
