@@ -82,7 +82,7 @@ def _list_studies() -> list[Part]:
     try:
         from hush.judging.plans import read_study, shipped_studies
     except ModuleNotFoundError as error:
-        return [_missing(error)]
+        raise _missing(error) from error
     return [{"name": name, "options": "", "summary": read_study(name).title} for name in shipped_studies()]
 
 
