@@ -21,7 +21,8 @@ Curve = list[tuple[float, float]]
 
 def whole_curve(training: Mapping[str, Any]) -> tuple[Curve, float]:
     """Return (megapixels, PSNR) from the very start, and all megapixels seen."""
-    before, offset = whole_curve(training["started_from"]) if "started_from" in training else ([], 0.0)
+    origin = training.get("started_from", {"part": "none"})
+    before, offset = ([], 0.0) if "part" in origin else whole_curve(origin)
     own = [(offset + megapixels, psnr) for megapixels, psnr in training.get("curve", [])]
     return [*before, *own], offset + training.get("megapixels", 0.0)
 

@@ -58,7 +58,7 @@ def test_a_recipe_survives_json():
         ("lenght.steps=1", "did you mean 'length'"),
         ("length.steps=many", "takes int, not 'many'"),
         ("length.steps=1.5", "takes int, not 1.5"),
-        ("data.augment=3", "takes bool, not 3"),
+        ("data.augment=3", "takes bool or str, not 3"),
         ("seed.x=1", "takes int, not"),
         ("data.batch=0", "data: batch is 0"),
         ("optimiser.rate=-1", "optimiser: rate is -1"),

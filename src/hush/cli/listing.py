@@ -14,6 +14,7 @@ Part = dict[str, str]
 
 TABLES = {  # section: (module, table, what the options leave out)
     "networks": ("hush.learning.networks", "NETWORKS", ()),
+    "classifiers": ("hush.learning.networks", "CLASSIFIERS", ()),
     "noises": ("hush.learning.noise", "NOISES", ("clean", "rng")),
     "losses": ("hush.learning.losses", "LOSSES", ("restored", "clean")),
     "metrics": ("hush.imaging.metrics", "METRICS", ("restored", "clean")),
@@ -77,8 +78,17 @@ def _list_recipes() -> list[Part]:
     return [{"name": name, "options": "", "summary": read_recipe(name).summary} for name in shipped_recipes()]
 
 
+def _list_studies() -> list[Part]:
+    try:
+        from hush.judging.plans import read_study, shipped_studies
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return [{"name": name, "options": "", "summary": read_study(name).title} for name in shipped_studies()]
+
+
 SECTIONS: dict[str, Callable[[], list[Part]]] = {
     **{name: lambda place=place: _list_table(*place) for name, place in TABLES.items()},  # type: ignore[misc]
     "weights": _list_weights,
     "recipes": _list_recipes,
+    "studies": _list_studies,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,13 @@ def recipe_names() -> list[str]:
     return list(shipped_recipes())
 
 
+def study_names() -> list[str]:
+    """Return what completes STUDY."""
+    from hush.judging.plans import shipped_studies
+
+    return list(shipped_studies())
+
+
 def section_names() -> list[str]:
     """Return what completes `hush list`."""
     from hush.cli.listing import SECTIONS
@@ -36,7 +44,7 @@ def section_names() -> list[str]:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (train, evaluate, export):
+    for command in (train, evaluate, study, export):
         app.command(rich_help_panel=PANEL)(command)
     app.command("list", rich_help_panel=PANEL)(list_parts)
 
@@ -217,6 +225,52 @@ def _decimals(name: str) -> int:
     return 2 if name == "psnr" else 4
 
 
+def study(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            autocompletion=study_names,
+            help="A .toml file, or the name of a study that ships (see: hush list studies).",
+        ),
+    ],
+    settings: Annotated[
+        Options,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the study, or of its base recipe. Repeatable."
+        ),
+    ] = None,
+    setting: Annotated[
+        str, typer.Option(metavar="quick|smoke|full", help="How much of it: minutes, seconds, or all.")
+    ] = "full",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder of runs and report. Default: studies/NAME-SETTING.")
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train several denoisers, judge them on the same pictures, and report.
+
+    Writes NAME.html (tables, charts, loss maps, pictures), NAME.json and
+    NAME.md. What is trained already is not trained again: after Ctrl-C or a
+    kill the same command goes on.
+
+    \b
+    hush study o2-models --setting smoke
+    hush study o2-models --set data.root=STL10 --set length.steps=500
+    hush study my-study.toml --out studies/mine
+    """
+    need("torch", "train")
+    from hush.cli.following import follow_study
+    from hush.judging.plans import read_study
+    from hush.judging.study import run_study
+
+    plan = read_study(source, setting=setting, overrides=settings or ())
+    folder = out or Path("studies") / f"{plan.name}-{setting}"
+    words = ["hush", "study", source, *(["--setting", setting] if setting != "full" else [])]
+    words += [word for text in settings or () if "root=" not in text for word in ("--set", text)]
+    follow_study(run_study(plan, folder, device=device), plan, folder, shlex.join(words))
+
+
 def export(
     weights: Annotated[
         str,
@@ -255,7 +309,8 @@ def list_parts(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[networks|noises|losses|metrics|datasets|methods|weights|recipes]", autocompletion=section_names
+            metavar="[networks|classifiers|noises|losses|metrics|datasets|methods|weights|recipes|studies]",
+            autocompletion=section_names,
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -61,6 +61,10 @@ class Page:
         paragraphs = (paragraph.strip() for paragraph in re.split(r"\n\s*\n", text))
         return self._add("".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs if paragraph))
 
+    def warning(self, text: str) -> Self:
+        """Add a sentence that a reader must not overlook."""
+        return self._add(f'<p class="warning" role="alert">{escape(text)}</p>')
+
     def code(self, text: str) -> Self:
         """Add a command or another text to be shown letter for letter."""
         return self._add(f"<pre><code>{escape(text)}</code></pre>")

@@ -108,6 +108,7 @@ DATASETS: dict[str, Any] = {
     "stl10": "hush.learning.labelled:stl10",
     "cifar10": "hush.learning.labelled:cifar10",
     "cifar100": "hush.learning.labelled:cifar100",
+    "tiles": "hush.learning.labelled:tiles",
 }
 
 
@@ -119,9 +120,10 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
     call = parse_call(spec)
     opener = find(DATASETS, call.name, "data set")
     _check_options(call, opener)
-    if not str(root):
+    given = (root,) if str(root) else ()
+    if not given and inspect.signature(opener).parameters["root"].default is inspect.Parameter.empty:
         raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
-    data = opener(root, **call.options)
+    data: DataSet = opener(*given, **call.options)
     if not data.train:
         raise PictureError(f"{root}: data set {call.name!r} finds no picture to learn from")
     return data

@@ -170,7 +170,8 @@ class Patches:
         if side:
             views = _crop(views, side, draws[0], draws[1])
         if self.config.augment:
-            views = _turn(views, int(draws[2] * 8))
+            way = int(draws[2] * 8)
+            views = _turn(views, way // 4 * 4 if self.config.augment == "mirror" else way)
         return [np.repeat(to_gray(view), 3, axis=2) for view in views] if gray else views
 
     def _stack(self, items: Sequence[Item], views: Sequence[Bytes]) -> Tensor:

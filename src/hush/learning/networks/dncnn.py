@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hush.errors import WeightsError
-from hush.learning.networks.layers import activation, at_least, bare_layers, describe, fill, start
+from hush.learning.networks.layers import activation, at_least, bare_layers, describe, fill, pad_to_multiple, start
 from hush.learning.networks.limits import NetworkLimits
 
 
@@ -28,6 +29,8 @@ class DnCNN(nn.Module):
         batch_norm: whether hidden layers are normalised, as in the paper's training.
         bias: whether convolutions without normalisation have biases.
         activation: relu, elu or leaky_relu.
+        unshuffle: side of the pixel blocks that are folded into channels before the first convolution, as FFDNet
+            does with 2: a quarter of the arithmetic, and twice the reach; 1 for none.
     """
 
     def __init__(
@@ -39,18 +42,25 @@ class DnCNN(nn.Module):
         batch_norm: bool = True,
         bias: bool = True,
         activation: str = "relu",
+        unshuffle: int = 1,
     ) -> None:
         super().__init__()
-        at_least(1, channels=channels, width=width)
+        at_least(1, channels=channels, width=width, unshuffle=unshuffle)
         at_least(2, depth=depth)
-        self.limits = NetworkLimits(channels=channels, sigma_map=False, overlap=depth)  # 1 px per 3x3 layer
-        self.multiple = 1
-        self.layers = plain_stack(channels, width, channels, depth, batch_norm, bias, activation)
+        overlap = unshuffle * depth + unshuffle - 1  # 1 cell per 3x3 layer, and the other pixels of the last cell
+        self.limits = NetworkLimits(channels=channels, sigma_map=False, overlap=overlap)
+        self.multiple = self.unshuffle = unshuffle
+        folded = channels * unshuffle**2
+        self.layers = plain_stack(folded, width, folded, depth, batch_norm, bias, activation)
         start(self, self.layers[-1], tail_scale=0.1)
 
     def forward(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """Restore a batch (N, C, H, W) of any size; map and label are not used."""
-        return noisy - self.layers(noisy)
+        if self.unshuffle == 1:
+            return noisy - self.layers(noisy)
+        height, width = noisy.shape[-2:]
+        cells = F.pixel_unshuffle(pad_to_multiple(noisy, self.unshuffle), self.unshuffle)
+        return noisy - F.pixel_shuffle(self.layers(cells), self.unshuffle)[..., :height, :width]
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> DnCNN:
