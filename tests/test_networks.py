@@ -22,7 +22,7 @@ VARIANTS = [
     "unet(width=8, depth=1, up=nearest, residual=false, batch_norm=true)",
     "unet(width=8, depth=3, sigma_map=true, activation=leaky_relu)",
     "unet(widths=[8, 12, 20], unshuffle=2, batch_norm=true)",
-    "dncnn(width=8, depth=4, unshuffle=2)",
+    "dncnn(width=8, depth=4, unshuffle=2, residual=false)",
     "guided_unet(guide=constant, widths=[8, 12], unshuffle=2)",
 ]
 

@@ -77,7 +77,8 @@ def result_tables(findings: Findings) -> list[Table]:
         for restorers in (True, False):
             group = [entry for entry in entries if ("psnr" in entry) is restorers]
             if group:
-                title = f"{evaluation.about or evaluation.name}, {group[0]['n']} pictures"
+                kind = "" if restorers else ": classifiers"
+                title = f"{evaluation.about or evaluation.name}, {group[0]['n']} pictures{kind}"
                 tables.append(_result_table(title, group))
     return tables
 
