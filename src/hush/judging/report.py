@@ -31,21 +31,23 @@ class Table:
     rows: list[list[str]]
 
 
-def save_report(findings: Findings, out: str | Path, *, command: str = "") -> Path:
+def save_report(findings: Findings, out: str | Path, *, command: str = "", tables: str | Path | None = None) -> Path:
     """Write NAME.html, NAME.json and NAME.md into a folder, and return the path of the page.
 
     Args:
         findings: of the study.
         out: the folder.
         command: what was typed, to be shown.
+        tables: another folder that gets NAME.json and NAME.md too, such as one of a documentation.
 
     Raises HushError if the page cannot be written.
     """
-    folder = Path(out)
     name = findings.study.name
-    write_text(folder / f"{name}.json", findings.to_json() + "\n")
-    write_text(folder / f"{name}.md", _markdown(findings, command, folder / f"{name}.md"))
-    return make_page(findings, command).save(folder / f"{name}.html")
+    for folder in map(Path, filter(None, (out, tables))):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / f"{name}.json", findings.to_json() + "\n")
+        write_text(folder / f"{name}.md", _markdown(findings, command, folder / f"{name}.md"))
+    return make_page(findings, command).save(Path(out) / f"{name}.html")
 
 
 def make_page(findings: Findings, command: str = "") -> Page:
