@@ -43,7 +43,7 @@ def save_report(findings: Findings, out: str | Path, *, command: str = "", table
     Raises HushError if the page cannot be written.
     """
     name = findings.study.name
-    for folder in map(Path, filter(None, (out, tables))):
+    for folder in (Path(place) for place in (out, tables) if place is not None):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / f"{name}.json", findings.to_json() + "\n")
         write_text(folder / f"{name}.md", _markdown(findings, command, folder / f"{name}.md"))
