@@ -62,7 +62,7 @@ class Card:
     """What it was trained on, in words."""
     recipe: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    """Steps, megapixels, hours, hardware, commit; the curve, as megapixels seen and validation PSNR in dB; and
+    """Steps, megapixels, hours, hardware, commit; the curve, as megapixels seen and the validation's figure; and
     likewise what they were ``started_from``, where that were other weights."""
     figures: list[dict[str, Any]] = field(default_factory=list)
     """Measured figures, one dict each: data, degradation, psnr, ssim ..."""
