@@ -155,8 +155,9 @@ def test_sixteen_bit_colour_stays_sixteen_bits(tmp_path: Path) -> None:
     assert data[24:26] == b"\x10\x02"  # bit depth, colour type in IHDR
     raw = zlib.decompress(b"".join(content for name, content in png.split(data) if name == b"IDAT"))
     rows = np.frombuffer(raw, np.uint8).reshape(9, 1 + 7 * 6)
-    assert (rows[:, 0] == 2).all()  # filter "up"
-    np.testing.assert_array_equal(np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8).view(">u2").reshape(9, 7, 3), pixels)
+    assert (rows[:, 0] == 1).all()  # filter "sub"
+    summed = np.cumsum(rows[:, 1:].reshape(9, 7, 6), axis=1, dtype=np.uint8)
+    np.testing.assert_array_equal(summed.view(">u2"), pixels)
     np.testing.assert_array_equal(tifffile.imread(write(tmp_path / "x.tif", Picture(pixels))), pixels)
 
 

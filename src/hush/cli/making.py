@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hush.cli.console import bar, complain, number, say, say_json, show_table
-from hush.cli.denoising import DeviceOption, PrecisionOption, RuntimeOption, weight_names
+from hush.cli.denoising import FLAG, DeviceOption, PrecisionOption, RuntimeOption, weight_names
 from hush.cli.using import JsonOption
-from hush.errors import MissingExtra, UsageError, need
+from hush.errors import HushError, MissingExtra, UsageError, need
 from hush.names import nearest
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def train(
         Options, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run directory. Default: runs/NAME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run directory's checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", metavar=FLAG, help="Go on from the run directory's checkpoint.")
+    ] = False,
     start: Annotated[
         str | None,
         typer.Option(
@@ -130,9 +132,11 @@ def evaluate(
     sigma: Annotated[
         str, typer.Option(metavar="given|auto|N", help="What the restorer is told: the true level, nothing, or N.")
     ] = "given",
-    clip: Annotated[bool, typer.Option("--clip", help="Clip noisy pictures to [0, 1]; the field does not.")] = False,
+    clip: Annotated[
+        bool, typer.Option("--clip", metavar=FLAG, help="Clip noisy pictures to [0, 1]; the field does not.")
+    ] = False,
     quantise: Annotated[
-        bool, typer.Option("--quantise", help="Round noisy pictures to 8 bit; the field does not.")
+        bool, typer.Option("--quantise", metavar=FLAG, help="Round noisy pictures to 8 bit; the field does not.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many pictures of each data set.")] = None,
@@ -293,7 +297,7 @@ def export(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.onnx", help="Where to write.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace a file that exists.")] = False,
 ) -> None:
     """Write weights as an ONNX file, which runs without torch.
 
@@ -311,7 +315,7 @@ def export(
     if out.suffix != ".onnx":
         raise UsageError(f"{out}: an exported file is named .onnx, such as {out.with_suffix('.onnx')}")
     if out.exists() and not overwrite:
-        raise UsageError(f"{out}: exists already; add --overwrite to replace it")
+        raise HushError(f"{out}: exists already; add --overwrite to replace it")
     network, card = open_network(weights)
     path = write_onnx(network, card, out)
     say(f"{path}: {card.network}, {path.stat().st_size / 1e6:.1f} MB; it gives what torch gives")

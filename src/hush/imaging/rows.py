@@ -108,7 +108,7 @@ class _Preview:
 
 def _write_png(file: BinaryIO, like: Picture, shape: tuple[int, ...], bands: _Preview, target: Path) -> None:
     with _scratch(target) as scratch:
-        _save(bands, shape, like, lambda image: image.pngsave(scratch.name, filter="up", keep="none"))
+        _save(bands, shape, like, lambda image: image.pngsave(scratch.name, keep="none", **png.PACKING))
         chunks = png.split(png.write(bands.of(like)))
         names = [name for name, _ in chunks]
         before, after = chunks[1 : names.index(b"IDAT")], chunks[names.index(b"IDAT") :]

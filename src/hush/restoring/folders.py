@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def work_through(
     restorer: Restorer,
     alone: Callable[[Job], FileResult],
     progress: TellProgress | None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield a result for each job, in their order; ``alone`` restores a file by itself."""
     if sum(not (job.problem or job.skipped) for job in jobs) < 2:
         yield from (_settle(job, alone) for job in jobs)

@@ -35,12 +35,15 @@ class Restorer(Protocol):
 
     needs_sigma: bool
     """Whether it is told the noise level."""
-    description: str
-    """What runs, where, in words."""
     overlap: int
     """Pixels of context that tiles need so that no seam shows."""
     tile: int | None
     """Largest side in pixels that is restored at once; None if any may be."""
+
+    @property
+    def description(self) -> str:
+        """What runs, where, in words."""
+        ...
 
     def __call__(
         self,
@@ -160,7 +163,11 @@ class NetworkRestorer:
         self._memory: tuple[int, int] | None = None
         self.overlap = runtime.limits.overlap
         self.needs_sigma = runtime.limits.sigma_map
-        self.description = runtime.description
+
+    @property
+    def description(self) -> str:
+        """Return what runs, where, in words."""
+        return self.runtime.description
 
     def __call__(
         self,
@@ -220,16 +227,16 @@ def _measured_memory(restorer: NetworkRestorer) -> tuple[int, int]:
     Between 256 and 1280 pixels a side the growth is a straight line, within 5 %.
     """
     channels = restorer.runtime.limits.channels
-    before, sizes = resident(), (256, 512)
+    sizes = (16, 256, 512)  # the first only to have it there
     after = []
     for side in sizes:
         restorer(np.zeros((side, side, channels), np.float32), 1.0 if restorer.needs_sigma else None, gray=False)
         after.append(resident())
-    if not before:  # not known on this system
+    if not after[0]:  # not known on this system
         return NETWORK_BYTES, 0
-    slope = (after[1] - after[0]) / (sizes[1] ** 2 - sizes[0] ** 2)
+    slope = (after[2] - after[1]) / (sizes[2] ** 2 - sizes[1] ** 2)
     slope = min(max(slope, 3 * IMAGE_BYTES), 4 * NETWORK_BYTES)
-    return round(slope), max(0, round(after[0] - before - slope * sizes[0] ** 2))
+    return round(slope), max(0, round(after[1] - after[0] - slope * sizes[1] ** 2))
 
 
 def cheapest_tile(height: int, width: int, largest: int, overlap: int) -> int:

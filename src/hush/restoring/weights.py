@@ -8,7 +8,6 @@ JSON under ``hush.card`` in its metadata.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import sys
@@ -17,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hush.errors import UnknownWeights, WeightsError
-from hush.names import nearest
+from hush.errors import UnknownWeights, UsageError, WeightsError
+from hush.names import Range, nearest, parse_chain
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 CARD_KEY = "hush.card"
@@ -73,6 +72,17 @@ class Card:
         data = self.recipe.get("data")
         share = data.get("gray") if isinstance(data, dict) else None
         return isinstance(share, (int, float)) and share > 0
+
+    @property
+    def largest_sigma(self) -> float | None:
+        """The highest level of white noise in the training, on the 8-bit scale; None where the recipe does not say."""
+        try:
+            calls = parse_chain(str(self.recipe.get("degradation", "")))
+        except UsageError:
+            return None
+        levels = [call.options.get("sigma") for call in calls if call.name == "gaussian"]
+        highest = [level.high if isinstance(level, Range) else level for level in levels]
+        return max((float(level) for level in highest if isinstance(level, (int, float))), default=None)
 
     def to_json(self) -> str:
         """Return the card as JSON."""
@@ -289,5 +299,7 @@ def _download(name: str, url: str, sha256: str | None, path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
+    import hashlib
+
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

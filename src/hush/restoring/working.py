@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,6 +132,8 @@ class PageWork:
 
     def result(self, target: Path, seconds: float) -> FileResult:
         """Sum up: the noise level is the median of those of the pages."""
+        from statistics import median
+
         sigmas = [outcome.sigma for outcome in self._outcomes if outcome.sigma is not None]
         total = Outcome(
             median(sigmas) if sigmas else None,
