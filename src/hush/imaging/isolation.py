@@ -49,9 +49,10 @@ class Decoder:
         if answer == LARGE:
             return None
         first = self._receive(source)
+        unread = [first]
 
         def pictures() -> Iterator[Picture]:
-            picture = first
+            picture = unread.pop() if unread else self._again(source)
             while picture is not None:
                 yield picture
                 picture = self._receive(source)
@@ -60,6 +61,12 @@ class Decoder:
             self._receive(source)  # the end: then another file may be read before this page is used
             return replace(answer, open=lambda: iter([first]))
         return replace(answer, open=pictures)
+
+    def _again(self, source: Path) -> Any:
+        """Read a file once more, and return its first page."""
+        self._send((os.fspath(source), None))
+        self._receive(source)
+        return self._receive(source)
 
     def close(self) -> None:
         """End the process."""

@@ -158,7 +158,7 @@ def denoise_file(
         return denoise_large(layout, source, target, options, restorer, progress)
     pages = read_pages(source)
     work = PageWork(source, options, restorer, progress)
-    written = write_pages(target, map(work.restore, pages), pages, overwrite=options.overwrite)
+    written = write_pages(target, work.restore(pages), pages, overwrite=options.overwrite)
     return work.result(written, time.perf_counter() - started)
 
 

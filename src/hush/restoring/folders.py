@@ -149,7 +149,7 @@ class _Line:
             page_work = PageWork(
                 job.source, self._options, self._restorer, self._progress, held=held, copies=2 * ENCODING
             )
-            restored = [page_work.restore(page) for page in read.pages]
+            restored = list(page_work.restore(read.pages))
             seconds = read.seconds + time.perf_counter() - started
             writing.append((page_work, restored, read.like, seconds))
             return page_work.result(job.target, seconds)
@@ -182,7 +182,7 @@ class _Line:
         if pages is None:
             return self._alone(job)
         work = PageWork(job.source, self._options, self._restorer, self._progress)
-        written = write_pages(job.target, map(work.restore, pages), pages, overwrite=self._options.overwrite)
+        written = write_pages(job.target, work.restore(pages), pages, overwrite=self._options.overwrite)
         return work.result(written, time.perf_counter() - started)
 
 
