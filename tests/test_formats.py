@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from hush.imaging.files import Metadata, Picture, read, write
+from conftest import HERE
+from hush.imaging.files import Metadata, Pages, Picture, read, read_pages, write, write_pages
 from hush.imaging.formats import avif, colour, jpeg, png, previews, webp
 from hush.imaging.formats.boxes import coded_parts
 from hush.imaging.formats.codecs import vips_image
@@ -226,20 +227,22 @@ def test_an_avif_is_written_as_finely_as_it_was(quality: int, subsampling: str, 
     picture = read(source)
     assert quality - 1 <= picture.coding.quality <= quality
     write(target, picture)
-    assert quantiser(target) == quantiser(source)
+    assert quantiser(target) <= quantiser(source)
 
 
-def quantiser(path: Path) -> int | None:
+def quantiser(path: Path) -> int:
     """Return AV1's step, 0 to 255."""
     (part,) = coded_parts(path.read_bytes())
-    return av1_quantiser(part.data)
+    found = av1_quantiser(part.data)
+    assert found is not None
+    return found
 
 
 def test_a_deep_avif_is_written_as_finely_as_it_was(tmp_path: Path) -> None:
     source, target = tmp_path / "x.avif", tmp_path / "y.avif"
     source.write_bytes(vips_image(NOISY[:64, :64]).heifsave_buffer(compression="av1", bitdepth=10, Q=71, effort=3))
     write(target, read(source))
-    assert quantiser(target) == quantiser(source)
+    assert 0 < quantiser(target) <= quantiser(source)
 
 
 @pytest.mark.parametrize("tiles", [{"tile_rows": 1, "tile_cols": 1}, {"tile_rows": 2, "tile_cols": 0}])
@@ -357,3 +360,25 @@ def test_a_profile_made_of_numbers_is_what_another_programme_makes_of_them() -> 
             gray = np.repeat(NOISY[..., :1], 3, axis=2)
             again = np.asarray(ImageCms.profileToProfile(Image.fromarray(gray), made, own)).astype(int)
             assert np.abs(again - gray).max() <= 1  # white stays white
+
+
+# GIF
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    return [page.pixels.astype(float) for page in read_pages(path)]
+
+
+def test_the_colours_of_an_animation_do_not_flicker_and_follow_a_cut(tmp_path: Path) -> None:
+    """A palette chosen anew for each frame would add a quarter to what differs between these."""
+    scene = np.asarray(Image.open(HERE / "data" / "coffee.png").convert("RGB").resize((160, 120)), float)
+    other = np.asarray(Image.open(HERE / "data" / "mountains.jpg").convert("RGB").resize((160, 120)), float)
+    true = [np.clip(s + RNG.normal(0, 2, s.shape), 0, 255).astype(np.uint8) for s in [scene] * 4 + [other] * 2]
+    like = Pages("gif", 6, lambda: iter(()), frames=True, coding=())
+    write_pages(tmp_path / "x.gif", [Picture(frame, duration=40) for frame in true], like)
+    written = frames_of(tmp_path / "x.gif")
+    for i in range(3):
+        differs = np.abs(true[i + 1].astype(float) - true[i]).mean()
+        assert np.abs(written[i + 1] - written[i]).mean() < 1.1 * differs
+    errors = [np.sqrt(np.square(a - b).mean()) for a, b in zip(written, true, strict=True)]
+    assert max(errors) < 5

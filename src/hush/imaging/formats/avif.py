@@ -14,7 +14,7 @@ import numpy as np
 
 from hush.errors import PictureError
 from hush.imaging.formats.boxes import coded_parts
-from hush.imaging.formats.codecs import least_quality, pillow_encode, pillow_image, vips, vips_decode, vips_image
+from hush.imaging.formats.codecs import finer, least_quality, pillow_encode, pillow_image, vips, vips_decode, vips_image
 from hush.imaging.formats.colour import CURVES, PRIMARIES, profile
 from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
 from hush.imaging.formats.pillow import (
@@ -132,7 +132,7 @@ def write(picture: Picture, **options: Any) -> bytes:
     if picture.pixels.dtype == np.uint16:
         return _write_deep(picture, coding)
     subsampling = "4:0:0" if picture.channels < 3 else coding.subsampling
-    return encode(picture, "Avif", quality=coding.quality, subsampling=subsampling, **options)
+    return encode(picture, "Avif", quality=finer(coding.quality), subsampling=subsampling, **options)
 
 
 def _write_deep(picture: Picture, coding: PillowCoding) -> bytes:
@@ -147,7 +147,7 @@ def _write_deep(picture: Picture, coding: PillowCoding) -> bytes:
     chroma = "on" if coding.subsampling == "4:2:0" and isinstance(picture.coding, PillowCoding) else "off"
     bits = coding.bits if coding.bits > 8 else 10
     return image.heifsave_buffer(
-        compression="av1", bitdepth=bits, Q=max(1, coding.quality), subsample_mode=chroma, effort=3
+        compression="av1", bitdepth=bits, Q=finer(coding.quality), subsample_mode=chroma, effort=3
     )
 
 

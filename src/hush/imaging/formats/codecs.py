@@ -103,6 +103,14 @@ def pillow_encode(image: Any, name: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def finer(quality: int) -> int:
+    """Return a quality, up to 90, that quantises in half the steps: the loss of coding twice adds up.
+
+    On the scales of libavif and libheif 12 points halve the step. From 90 on the loss is not worth so many bytes.
+    """
+    return max(quality, min(quality + 12, 90))
+
+
 def least_quality(fine: Callable[[int], bool]) -> int:
     """Return the least quality from 1 to 100 that is fine enough; 100 if none is."""
     return 1 + bisect_left(range(1, 100), True, key=fine)

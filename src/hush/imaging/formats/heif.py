@@ -13,7 +13,7 @@ import numpy as np
 
 from hush.errors import PictureError, need
 from hush.imaging.formats.boxes import coded_parts
-from hush.imaging.formats.codecs import least_quality, squeezed
+from hush.imaging.formats.codecs import finer, least_quality, squeezed
 from hush.imaging.formats.colour import CURVES, PRIMARIES, profile
 from hush.imaging.formats.picture import INTACT, Metadata, Pages, Picture, check_size
 from hush.imaging.formats.previews import plain_xmp, refreshed
@@ -77,7 +77,7 @@ def quality_of(data: bytes) -> int:
     qp = _finest(data)
     if qp is None:
         return QUALITY
-    return 100 if qp <= 0 else _quality_for(qp)  # the last steps of the scale quantise alike, but differ in other ways
+    return _quality_for(qp) if qp > 0 else 100  # the last steps of the scale quantise alike, but differ in other ways
 
 
 def _finest(data: bytes) -> int | None:
@@ -156,7 +156,7 @@ def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target
     before = library.options.SAVE_HDR_TO_12_BIT
     library.options.SAVE_HDR_TO_12_BIT = coding.bits > 10
     try:
-        out.save(file, quality=coding.quality, chroma=str(coding.chroma), **signal)
+        out.save(file, quality=finer(coding.quality), chroma=str(coding.chroma), **signal)
     finally:
         library.options.SAVE_HDR_TO_12_BIT = before
 
