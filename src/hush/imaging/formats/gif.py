@@ -180,7 +180,7 @@ class _Palettes:
     """
 
     def __init__(self) -> None:
-        self._chosen: Any = None
+        self._chosen: _Choice | None = None
         self._error = 0.0
 
     def encode(self, picture: Picture) -> bytes:
@@ -211,16 +211,29 @@ class _Palettes:
         if exact is not None and len(exact[1]) <= room:
             return indexed(*exact)
         if self._chosen is not None:
-            image, error = _mapped(rgb, self._chosen)
+            indices, error = self._chosen.indices(rgb)
             if error <= SUITS * self._error:
-                return image
+                return indexed(indices, self._chosen.colours)
+        self._chosen = _Choice(rgb, room)
+        indices, self._error = self._chosen.indices(rgb)
+        return indexed(indices, self._chosen.colours)
+
+
+class _Choice:
+    """Colours chosen for a picture, and which of them is nearest to any other: found once for each 4x4x4 of them."""
+
+    def __init__(self, rgb: NDArray[Any], room: int) -> None:
         step = max(1, math.isqrt(rgb.shape[0] * rgb.shape[1] // SAMPLE))
-        self._chosen = pillow_image(rgb[::step, ::step]).quantize(room, kmeans=1)  # moved until they move no more
-        image, self._error = _mapped(rgb, self._chosen)
-        return image
+        image = pillow_image(rgb[::step, ::step]).quantize(room, kmeans=1)  # moved until they move no more
+        self.colours = np.asarray(image.getpalette(), np.uint8).reshape(-1, 3)
+        self._nearest = np.full(64**3, -1, np.int16)
 
-
-def _mapped(rgb: NDArray[Any], palette: Any) -> tuple[Any, float]:
-    """Return a Pillow image in the colours of a palette, and how far it is from the picture: the mean square."""
-    image = pillow_image(rgb).quantize(palette=palette, dither=0)
-    return image, float(np.square(np.asarray(image.convert("RGB"), np.float32) - rgb).mean())
+    def indices(self, rgb: NDArray[Any]) -> tuple[NDArray[np.uint8], float]:
+        """Return the index of the nearest colour for each pixel, and the mean square of how far they are."""
+        cells = (rgb.astype(np.int32) // 4) @ np.array([64**2, 64, 1], np.int32)  # (H, W)
+        unknown = np.unique(cells[self._nearest[cells] < 0])
+        middles = np.stack([unknown // 64**2, unknown // 64 % 64, unknown % 64], axis=1) * 4 + np.float32(1.5)  # (n, 3)
+        colours = self.colours.astype(np.float32)
+        self._nearest[unknown] = (np.square(colours).sum(1) - 2 * middles @ colours.T).argmin(1)
+        indices = self._nearest[cells].astype(np.uint8)
+        return indices, float(np.square(colours[indices] - rgb).mean())
