@@ -35,6 +35,7 @@ __all__ = [
     "read_pages",
     "write",
     "write_pages",
+    "written_as",
 ]
 
 MARK = "-hush"  # in the name of a restored picture that lies beside its source
@@ -179,7 +180,13 @@ def write_pages(
     return path
 
 
-def _format_for(path: Path, like: Pages) -> str:
+def written_as(target: Path, like: Pages | Picture) -> Format:
+    """Return the format that a target will be written in; raises PictureError if its suffix names none."""
+    with _named(target):
+        return FORMATS[_format_for(target, like)]
+
+
+def _format_for(path: Path, like: Pages | Picture) -> str:
     """Return the format to write: the one that the source really had, where the target has its suffix."""
     same = like.format and like.path is not None and like.path.suffix.lower() == path.suffix.lower()
     return like.format if same else format_of(path)

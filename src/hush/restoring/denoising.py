@@ -144,7 +144,7 @@ def denoise_file(
 
     Raises PictureError if the source cannot be read, or the target exists and may not be replaced.
     """
-    from hush.imaging.files import output_path, read_pages, write_pages
+    from hush.imaging.files import output_path, read_pages, write_pages, written_as
 
     options = options or DenoiseOptions()
     started = time.perf_counter()
@@ -153,11 +153,11 @@ def denoise_file(
     if target.exists() and not options.overwrite:
         raise PictureError(f"{target}: exists already; add --overwrite to replace it")  # before the work, not after it
     restorer = restorer or _reopen(options)
-    layout = in_parts(source, options)
+    layout = in_parts(source, target, options)
     if layout is not None:
         return denoise_large(layout, source, target, options, restorer, progress)
     pages = read_pages(source)
-    work = PageWork(source, options, restorer, progress)
+    work = PageWork(source, options, restorer, progress, copies=written_as(target, pages).encoding)
     written = write_pages(target, work.restore(pages), pages, overwrite=options.overwrite)
     return work.result(written, time.perf_counter() - started)
 

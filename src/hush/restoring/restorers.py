@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from hush.errors import UsageError
 from hush.imaging.tiles import plan_tiles, run_tiled
 from hush.names import find
 from hush.restoring.classical import CLASSICAL
-from hush.restoring.memory import resident
+from hush.restoring.memory import highest, resident
 from hush.restoring.runtimes import Batch, Runtime, find_runtime, open_runtime
 from hush.restoring.weights import open_weights, split_bare
 
@@ -160,7 +161,9 @@ class NetworkRestorer:
     def __init__(self, runtime: Runtime, tile: int | None = None) -> None:
         self.runtime = runtime
         self.tile: int | None = tile or TILE
-        self._memory: tuple[int, int] | None = None
+        self._per_pixel: int | None = None
+        self._keeps = False
+        self._largest = 0  # pixels that were run at once
         self.overlap = runtime.limits.overlap
         self.needs_sigma = runtime.limits.sigma_map
 
@@ -199,11 +202,12 @@ class NetworkRestorer:
     def memory(self) -> tuple[int, int]:
         """Return the bytes of memory that restoring takes: for each pixel of a tile, and beside.
 
-        Measured once, by running two tiles, where the machine tells what a process takes.
+        Measured once, by running two tiles, where the machine tells what a process takes. What a runtime keeps from
+        one tile to the next is there already, so it counts below zero.
         """
-        if self._memory is None:
-            self._memory = _measured_memory(self)
-        return self._memory
+        if self._per_pixel is None:
+            self._per_pixel, self._keeps = _measured_memory(self)
+        return self._per_pixel, -self._per_pixel * self._largest if self._keeps else 0
 
     def _tiled(self, image: Image, function: Callable[[Image], Image], progress: TellProgress | None) -> Image:
         tile = cheapest_tile(image.shape[0], image.shape[1], self.tile or TILE, self.overlap)
@@ -216,27 +220,29 @@ class NetworkRestorer:
         if channels != taken:
             noisy = np.broadcast_to(noisy.swapaxes(0, 1), (channels, taken, height, width))
         sigma_map = np.broadcast_to(level, (len(noisy), 1, height, width)) if self.needs_sigma else None
+        self._largest = max(self._largest, len(noisy) * height * width)
         restored = self.runtime(noisy, sigma_map)
         joined = restored[0] if channels == taken else restored.mean(axis=1)  # (C, H, W)
         return joined.transpose(1, 2, 0)
 
 
-def _measured_memory(restorer: NetworkRestorer) -> tuple[int, int]:
-    """Return what a restorer takes for each pixel of a tile, and beside: from the growth of the process over two sizes.
+def _measured_memory(restorer: NetworkRestorer) -> tuple[int, bool]:
+    """Return the bytes that a restorer takes for each pixel of a tile, and whether it keeps them.
 
-    Between 256 and 1280 pixels a side the growth is a straight line, within 5 %.
+    Between 256 and 1280 pixels a side what OpenVINO takes is a straight line, within 5 %. It keeps all of it; torch
+    gives it back, so that only the most that the process ever held tells.
     """
-    channels = restorer.runtime.limits.channels
-    sizes = (16, 256, 512)  # the first only to have it there
-    after = []
-    for side in sizes:
+    channels, areas = restorer.runtime.limits.channels, (16**2, 256**2, 512**2)  # the first only to have it there
+    held: list[int] = []
+    for side in map(math.isqrt, areas):
+        before = highest()
         restorer(np.zeros((side, side, channels), np.float32), 1.0 if restorer.needs_sigma else None, gray=False)
-        after.append(resident())
-    if not after[0]:  # not known on this system
-        return NETWORK_BYTES, 0
-    slope = (after[2] - after[1]) / (sizes[2] ** 2 - sizes[1] ** 2)
+        held.append(max(resident(), highest() if highest() > before else 0))
+    if not held[0]:  # not known on this system
+        return NETWORK_BYTES, False
+    slope = (held[2] - held[1]) / (areas[2] - areas[1])
     slope = min(max(slope, 3 * IMAGE_BYTES), 4 * NETWORK_BYTES)
-    return round(slope), max(0, round(after[1] - after[0] - slope * sizes[1] ** 2))
+    return round(slope), resident() - held[0] > slope * areas[2] / 2
 
 
 def cheapest_tile(height: int, width: int, largest: int, overlap: int) -> int:

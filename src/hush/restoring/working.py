@@ -33,7 +33,6 @@ SMALL = 1 << 20  # pixels; a picture of no more is estimated and restored at onc
 LARGEST_TILE = 4096  # pixels a side; of what any may be restored at once
 SEAM = 64  # rows across the picture that two rows of tiles share, at most
 SAMPLE = 512  # pixels a side of the windows by which the noise of a larger picture is estimated
-ENCODING = 4  # times the bytes of the pixels: what encoders hold of a noisy picture, at most
 STREAM = 64 * 2**20  # bytes that reading and writing a file in parts takes, whatever its size
 STREAM_ROWS = 768  # rows of it that libvips and its threads hold
 SAMPLES = 3  # of them down and across
@@ -98,7 +97,7 @@ class PageWork:
         progress: TellProgress | None = None,
         *,
         held: int = 0,
-        copies: int = ENCODING,
+        copies: int = 0,
     ) -> None:
         """Prepare for a file; writing it takes ``copies`` times the bytes of its pixels; ``held`` are taken beside."""
         self.source = source
