@@ -19,7 +19,7 @@ from hush.learning.networks import NETWORKS, build_network
 from hush.learning.runs import open_saved
 from hush.names import Call, find, parse_call
 from hush.restoring.runtimes import Batch, Limits, check_choice
-from hush.restoring.weights import Card, Weights, open_weights, split_bare
+from hush.restoring.weights import MULTIPLE, Card, Weights, open_weights, split_bare
 
 Numbers = dict[str, NDArray[Any]]
 
@@ -188,7 +188,9 @@ def _open_bare(spec: str, file: str) -> tuple[nn.Module, Card]:
         _fill(network, arrays, file)
     limits: Any = network.limits
     path = Path(file)
-    card = Card(path.stem, str(call), limits.channels, limits.sigma_map, limits.overlap, data=f"see {path.name}")
+    multiple = getattr(network, "multiple", MULTIPLE)
+    data = f"see {path.name}"
+    card = Card(path.stem, str(call), limits.channels, limits.sigma_map, limits.overlap, multiple, data=data)
     return network.eval(), card
 
 

@@ -38,6 +38,8 @@ class Restorer(Protocol):
     """Whether it is told the noise level."""
     overlap: int
     """Pixels of context that tiles need so that no seam shows."""
+    align: int
+    """Pixels: tiles start at multiples of it."""
     tile: int | None
     """Largest side in pixels that is restored at once; None if any may be."""
 
@@ -99,6 +101,7 @@ class Identity:
     needs_sigma = False
     description = "identity"
     overlap = 0
+    align = 1
     tile: int | None = None
 
     def __call__(
@@ -125,6 +128,7 @@ class Classical:
 
     needs_sigma = True
     overlap = 64
+    align = 16  # wavelets halve the picture four times at most
     tile: int | None = None
 
     def __init__(self, name: str) -> None:
@@ -165,6 +169,7 @@ class NetworkRestorer:
         self._keeps = False
         self._largest = 0  # pixels that were run at once
         self.overlap = runtime.limits.overlap
+        self.align = runtime.limits.multiple
         self.needs_sigma = runtime.limits.sigma_map
 
     @property
@@ -210,8 +215,8 @@ class NetworkRestorer:
         return self._per_pixel, -self._per_pixel * self._largest if self._keeps else 0
 
     def _tiled(self, image: Image, function: Callable[[Image], Image], progress: TellProgress | None) -> Image:
-        tile = cheapest_tile(image.shape[0], image.shape[1], self.tile or TILE, self.overlap)
-        return run_tiled(image, function, tile=tile, overlap=self.overlap, progress=progress)
+        tile = cheapest_tile(image.shape[0], image.shape[1], self.tile or TILE, self.overlap, self.align)
+        return run_tiled(image, function, tile=tile, overlap=self.overlap, align=self.align, progress=progress)
 
     def _restore(self, image: Image, level: NDArray[np.float32]) -> Image:
         height, width, channels = image.shape
@@ -245,7 +250,7 @@ def _measured_memory(restorer: NetworkRestorer) -> tuple[int, bool]:
     return round(slope), resident() - held[0] > slope * areas[2] / 2
 
 
-def cheapest_tile(height: int, width: int, largest: int, overlap: int) -> int:
+def cheapest_tile(height: int, width: int, largest: int, overlap: int, align: int) -> int:
     """Return the side of tiles, no larger than allowed, that leaves the least to compute.
 
     With tiles of 1024, an image of 1100x1100 pixels would cost 3.5 times its area; with 608, 1.2 times.
@@ -254,10 +259,11 @@ def cheapest_tile(height: int, width: int, largest: int, overlap: int) -> int:
         return largest
 
     def cost(tile: int) -> int:
-        tiles = plan_tiles(height, width, tile, overlap)
+        tiles = plan_tiles(height, width, tile, overlap, align=align)
         return len(tiles) * tiles[0].height * tiles[0].width
 
-    smaller = range(largest - 16, max(largest // 2, 2 * overlap + 32), -16)
+    step = math.lcm(align, 16)
+    smaller = range(largest - step, max(largest // 2, 2 * overlap + 2 * step), -step)
     return min((largest, *smaller), key=cost)
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hush.errors import MissingExtra, UsageError, WeightsError, need
 from hush.names import find
-from hush.restoring.weights import Card, Weights, cache_folder
+from hush.restoring.weights import MULTIPLE, Card, Weights, cache_folder
 
 Batch = NDArray[np.float32]
 
@@ -44,13 +44,15 @@ class Limits:
     """Whether it is told the noise level by a map."""
     overlap: int
     """Pixels of context that tiles need."""
+    multiple: int = MULTIPLE
+    """Pixels: tiles start at multiples of it."""
     gray: bool = False
     """Whether colour weights learnt gray pictures too: three equal channels with the same noise."""
 
     @classmethod
     def of(cls, card: Card) -> Limits:
         """Take them from a card."""
-        return cls(channels=card.channels, sigma_map=card.sigma_map, overlap=card.overlap, gray=card.gray)
+        return cls(card.channels, card.sigma_map, card.overlap, card.multiple, card.gray)
 
     def check(self, noisy: Batch, sigma_map: Batch | None) -> None:
         """Raise UsageError where a batch does not fit."""

@@ -21,6 +21,7 @@ from hush.names import Range, nearest, parse_chain
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 CARD_KEY = "hush.card"
+MULTIPLE = 16  # of networks that do not say; holds for those that halve a picture at most four times
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Card:
     """Whether it is told the noise level by a map."""
     overlap: int
     """Pixels of context that tiles need so that no seam shows."""
+    multiple: int = MULTIPLE
+    """Pixels: the sides that it needs to take a picture apart; tiles start at multiples of it."""
     bf16: bool = False
     """Whether arithmetic in bf16 was found not to show; see `hush.learning.exporting.bf16_is_harmless`."""
     summary: str = ""
@@ -120,6 +123,8 @@ class Card:
             raise WeightsError("the card's sigma_map and bf16 must be true or false")
         if isinstance(self.overlap, bool) or not isinstance(self.overlap, int) or self.overlap < 0:
             raise WeightsError(f"the card says overlap = {self.overlap!r}; it must be 0 or a number of pixels")
+        if isinstance(self.multiple, bool) or not isinstance(self.multiple, int) or self.multiple < 1:
+            raise WeightsError(f"the card says multiple = {self.multiple!r}; it must be a number of pixels")
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:

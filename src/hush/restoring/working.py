@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -240,7 +241,8 @@ def restore_windows(
 
     overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 else 0)
     side = _tile(scene, options, restorer, overlap)
-    for top, left, block in run_blocks(*scene.size, restore, tile=side, overlap=overlap, progress=progress):
+    blocks = run_blocks(*scene.size, restore, tile=side, overlap=overlap, align=restorer.align, progress=progress)
+    for top, left, block in blocks:
         tile = Tile(top, left, *block.shape[:2])
         yield tile, _encoded(block, scene, tile, options)
 
@@ -323,7 +325,7 @@ def _tile(scene: Scene, options: DenoiseOptions, restorer: Restorer, overlap: in
     largest = restorer.tile or max(height, width)
     if options.max_memory is not None or height * width > SMALL:
         largest = min(largest, _affordable(scene, options, restorer, overlap))
-    return cheapest_tile(height, width, largest, overlap)
+    return cheapest_tile(height, width, largest, overlap, restorer.align)
 
 
 def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overlap: int) -> int:
@@ -335,7 +337,8 @@ def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overl
     per_pixel += 4 * IMAGE_BYTES  # the tile, restored, weighed and encoded
     width = scene.size[1]
     left = allowed(options.max_memory) - resident() - beside - scene.held - SEAM * width * IMAGE_BYTES
-    sides = range(min(restorer.tile or LARGEST_TILE, LARGEST_TILE), 2 * overlap + 16, -16)
+    step = math.lcm(restorer.align, 16)
+    sides = range(min(restorer.tile or LARGEST_TILE, LARGEST_TILE), 2 * overlap + step, -step)
     for side in sides:
         if side * min(side, width) * per_pixel + side * scene.held_per_row <= left:
             return side
