@@ -136,7 +136,8 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
     Args:
         source: a path, or a name such as ``o2-models`` (see ``hush list studies``).
         setting: one of the file's, or several with commas, laid over it in this order; full is the file as it is.
-        overrides: ``key=value`` with dotted keys. Keys of a recipe, such as ``length.steps``, mean the base.
+        overrides: ``key=value`` with dotted keys. Keys of a recipe, such as ``length.steps``, mean the base;
+            ``evaluations.*.data.root=...`` means every evaluation.
 
     Raises RecipeError on an unreadable file, an unknown key, name or setting, or a value of the wrong type.
     """
@@ -149,8 +150,15 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
         content = merge(content, settings[name])
     for text in overrides:
         recipe_key = text.split(".")[0].split("=")[0].strip() in {f.name for f in fields(Recipe)} - {"name", "summary"}
-        override(content, f"base.{text}" if recipe_key else text)
+        for setting in [f"base.{text}"] if recipe_key else _for_all_evaluations(text, content):
+            override(content, setting)
     return _build({"name": path.stem, **content, "setting": setting}, str(path))
+
+
+def _for_all_evaluations(text: str, content: Mapping[str, Any]) -> list[str]:
+    every = "evaluations.*."
+    names = content.get("evaluations", {}) if text.startswith(every) else ()
+    return [f"evaluations.{name}.{text.removeprefix(every)}" for name in names] or [text]
 
 
 def _build(content: dict[str, Any], where: str) -> Study:
