@@ -49,6 +49,8 @@ class Evaluation:
     it has none, what ``data.validation`` holds out."""
     pictures: int = 0
     """Use at most so many of them, evenly spread; 0 for all."""
+    least_input: float = 0.0
+    """Judge only pictures whose noisy view has at least this PSNR in dB."""
     seed: int = 0
     """Picture number i, counted from 0, is degraded with seed + i."""
     origin: str = ""
@@ -94,6 +96,8 @@ class Study:
     setting: str = "full"
     weights: str = "last"
     """Which weights of a run are judged: last or best (of the validation)."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics of restorers, beside PSNR and SSIM, such as lpips."""
     comparisons: tuple[tuple[str, str], ...] = ()
     """Pairs of trainings: the first minus the second, picture by picture."""
     only: tuple[str, ...] = ()
@@ -186,7 +190,8 @@ def _build(content: dict[str, Any], where: str) -> Study:
     _check_known(only, trainings, f"{where}: only")
     trainings = {name: plan for name, plan in trainings.items() if name in only}
     pairs = tuple(pair for pair in pairs if trainings.keys() >= set(pair))
-    tables = {"trainings": trainings, "evaluations": evaluations, "comparisons": pairs}
+    metrics = tuple(content.pop("metrics", ()))
+    tables = {"trainings": trainings, "evaluations": evaluations, "comparisons": pairs, "metrics": metrics}
     study: Study = build(Study, {**content, **tables}, where)
     _check_names(study, where)
     return study

@@ -80,6 +80,8 @@ def train(
         open_dataset(recipe.data.set, recipe.data.root), str(recipe.data.validation), recipe.data.validation_pictures
     )
     method = open_method(recipe, processes.device)
+    if processes.count > 1 and getattr(method, "one_process", False):
+        raise RecipeError(f"method {recipe.method!r} learns in one process; start it without torchrun")
     if hasattr(method, "prepare"):
         data = method.prepare(data)
     training = Training(recipe, method, data, processes)
@@ -176,6 +178,7 @@ class Training:
         """Save all that --resume needs."""
         state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed")}
         state["best"] = self.best if math.isfinite(self.best) else None
+        state["method"] = getattr(self.method, "state", {})
         state["updaters"] = {name: updater.state_dict() for name, updater in self.method.updaters.items()}
         save_state(path, state)
 
@@ -184,6 +187,8 @@ class Training:
         state = load_state(path)
         self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
         self.best = -math.inf if state["best"] is None else state["best"]
+        if state.get("method"):
+            self.method.state = state["method"]
         for name, updater in self.method.updaters.items():
             updater.load_state_dict(state["updaters"][name])
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hush.learning.config import Recipe
 
 METHODS = {
+    "adversarial": "hush.learning.methods.adversarial:Adversarial",
     "classification": "hush.learning.methods.classification:Classification",
     "noise2noise": "hush.learning.methods.noise2noise:Noise2Noise",
     "supervised": "hush.learning.methods.supervised:Supervised",
