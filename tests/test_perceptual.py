@@ -45,7 +45,7 @@ def test_small_pictures_have_a_distance(side):
 def test_loss_and_metric_agree_and_flat_places_have_a_gradient():
     noisy, clean = (torch.from_numpy(image.transpose(2, 0, 1)[None].copy()) for image in pair())
     metric = open_metric("lpips")(*pair())
-    total, terms = Loss("l1 + 0.5*perceptual")(noisy, clean)
+    _, terms = Loss("l1 + 0.5*perceptual")(noisy, clean)
     assert float(terms["perceptual"]) == pytest.approx(metric, rel=1e-5)
     flat = torch.zeros(1, 3, 40, 40, requires_grad=True)
     perceptual.perceptual(flat, torch.zeros(1, 3, 40, 40)).backward()

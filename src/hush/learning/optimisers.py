@@ -73,7 +73,8 @@ def open_optimisers(
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of a network: ``adamw``, or ``muon`` with AdamW for what is no inner convolution.
 
-    ``momentum`` is AdamW's. The first and the last convolution, biases and norms keep AdamW: their rows are pixels, not features.
+    The first and the last convolution, biases and norms keep AdamW: their rows are pixels, not features. ``momentum``
+    is AdamW's; Muon has its own.
     """
     weights = [p for p in network.parameters() if p.requires_grad]
     if name == "adamw":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,7 +58,8 @@ class Supervised:
         """
         if not self.frozen:
             return data
-        if self.degradation is None or self.recipe.data.gray or self.updaters["network"].network.limits.sigma_map:
+        limits: Any = self.updaters["network"].network.limits
+        if self.degradation is None or self.recipe.data.gray or limits.sigma_map:
             raise RecipeError(
                 f"{self.recipe.method}: frozen noise needs a degradation, data.gray = 0 and a network that is not told "
                 "the noise level (sigma_map=false)"

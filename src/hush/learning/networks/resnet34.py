@@ -44,7 +44,7 @@ class ResNet34(nn.Module):
             blocks = [_BasicBlock(before, after, stride=2 if level else 1)]
             blocks += [_BasicBlock(after, after) for _ in range(BLOCKS[level] - 1)]
             setattr(self, f"layer{level + 1}", nn.Sequential(*blocks))
-        self.fc = nn.Linear(self.widths[-1], classes) if classes else None
+        self.fc: nn.Module | None = nn.Linear(self.widths[-1], classes) if classes else None
         start(self, self.conv1, tail_scale=2**0.5)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
