@@ -157,3 +157,25 @@ def test_a_whole_folder_may_be_held_out(photos):
     data = open_dataset("folder(held_out=true)", photos[0].parent)
     assert not data.train
     assert len(data.test) == len(photos)
+
+
+def test_pairs_may_be_squeezed_and_held_out(tmp_path):
+    for folder in ("noisy", "clean"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / folder / "a.png")
+    data = open_dataset("pairs(size=8, held_out=true)", tmp_path)
+    assert not data.train
+    assert PictureStore(3, 1)(data.test[0].noisy).shape == (8, 8, 3)
+
+
+def test_scenes_of_sidd_are_held_out(tmp_path):
+    for scene in ("001", "002", "005"):
+        folder = tmp_path / "Data" / f"0001_{scene}_S6_00100_00060_3200_L"
+        folder.mkdir(parents=True)
+        for view in ("GT", "NOISY"):
+            Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / f"{view}_SRGB_010.PNG")
+    data = open_dataset("sidd(test='001 005')", tmp_path)
+    assert [item.scene for item in data.train] == ["002"]
+    assert sorted(item.scene for item in data.test) == ["001", "005"]
+    with pytest.raises(UsageError, match="no scene '009'"):
+        open_dataset("sidd(test='009')", tmp_path)

@@ -133,7 +133,7 @@ def _judge(
                     shown.append(pictures)
     if not rows:
         raise RecipeError(
-            f"evaluation {evaluation.name}: of {len(items)} noisy pictures none has {evaluation.least_input:g} dB or more"
+            f"evaluation {evaluation.name}: none of {len(items)} pictures has {evaluation.least_input:g} dB or more"
         )
     return Judged(rows, _samples(shown))
 

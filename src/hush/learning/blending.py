@@ -29,7 +29,7 @@ def blend(first: tuple[nn.Module, Card], second: tuple[nn.Module, Card], share: 
     mine, theirs = network.state_dict(), other.state_dict()
     if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in theirs.items()}:
         raise WeightsError(
-            f"{card.name} and {other_card.name} are not one network: {card.network}, {other_card.network}"
+            f"{card.name} and {other_card.name} do not fit together: {card.network}, {other_card.network}"
         )
     blended = copy.deepcopy(network)
     blended.load_state_dict(

@@ -156,7 +156,8 @@ class Patches:
         items = [self._item(step * self.config.batch + first + i) for i in range(self.size)]
         grays = draws[:, 3] < (self.config.gray if self.channels == 3 else 0)
         side = self.config.early_patch if step < self.config.early_steps else self.config.patch
-        samples = [self._cut(item, side, *how) for item, *how in zip(items, draws, grays, strict=True)]
+        factors = self._shrinking(step)[first : first + self.size]
+        samples = [self._cut(item, side, *how) for item, *how in zip(items, factors, draws, grays, strict=True)]
         views = [self._stack(items, [sample[i] for sample in samples]) for i in range(1 + self.paired)]
         return Batch(
             clean=views[0],
@@ -165,6 +166,12 @@ class Patches:
             gray=torch.from_numpy(grays) if grays.any() else None,
         )
 
+    def _shrinking(self, step: int) -> NDArray[np.int64]:
+        """Draw by how much each patch of a step is shrunk."""
+        if self.config.shrink <= 1:
+            return np.ones(self.config.batch, np.int64)
+        return np.random.default_rng([self.seed, 4, step]).integers(1, self.config.shrink + 1, self.config.batch)
+
     def _item(self, number: int) -> Item:
         epoch, place = divmod(number, len(self.items))
         return self.items[self._order(epoch)[place]]
@@ -172,8 +179,8 @@ class Patches:
     def _shuffle(self, epoch: int) -> NDArray[np.intp]:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.items))
 
-    def _cut(self, item: Item, side: int, draws: NDArray[np.float64], gray: bool) -> list[Pixels]:
-        """Cut, turn and perhaps gray the same square from each view of an item, by four numbers in [0, 1)."""
+    def _cut(self, item: Item, side: int, factor: int, draws: NDArray[np.float64], gray: bool) -> list[Pixels]:
+        """Cut, shrink, turn and perhaps gray the same square from each view of an item, by four numbers in [0, 1)."""
         views = [self.store(item.clean)]
         if self.paired and item.noisy is not None:
             views.append(self.store(item.noisy))
@@ -181,7 +188,8 @@ class Patches:
                 sizes = " and ".join(f"{view.shape[1]}x{view.shape[0]}" for view in views)
                 raise PictureError(f"{item.name}: clean and noisy are {sizes} pixels; the views of a pair are aligned")
         if side:
-            views = _crop(views, side, draws[0], draws[1])
+            factor = max(1, min(factor, min(views[0].shape[:2]) // side))
+            views = [_shrink(view, factor) for view in _crop(views, side * factor, draws[0], draws[1])]
         if self.config.augment:
             way = int(draws[2] * 8)
             views = _turn(views, way // 4 * 4 if self.config.augment == "mirror" else way)
@@ -210,6 +218,16 @@ def _crop(views: list[Pixels], patch: int, down: float, across: float) -> list[P
         height, width = views[0].shape[:2]
     top, left = int(down * (height - patch + 1)), int(across * (width - patch + 1))
     return [view[top : top + patch, left : left + patch] for view in views]
+
+
+def _shrink(pixels: Pixels, factor: int) -> Pixels:
+    """Average squares of factor x factor pixels; bytes are rounded."""
+    if factor == 1:
+        return pixels
+    height, width, channels = pixels.shape
+    squares = pixels.reshape(height // factor, factor, width // factor, factor, channels)
+    mean = squares.mean(axis=(1, 3), dtype=np.float32)
+    return (np.rint(mean) if pixels.dtype == np.uint8 else mean).astype(pixels.dtype)
 
 
 def _turn(views: list[Pixels], way: int) -> list[Pixels]:

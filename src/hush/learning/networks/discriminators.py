@@ -10,6 +10,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from hush.errors import UsageError
 from hush.learning.networks.layers import at_least
 
+SLOPE = 0.2  # of the leaky ReLU
+TAKEN = 4.0  # brings noise of a tenth of full scale near the size of a picture
 SMALLEST = 32  # pixels along a side; smaller pictures repeat their edge up to it
 
 
@@ -24,7 +26,8 @@ class PatchDiscriminator(nn.Module):
         channels: of the pictures, 1 or 3.
         width: features of the first level; each level has twice as many, up to eight times.
         depth: how many times the size is halved; 3 sees patches of 70x70 pixels.
-        conditional: whether it is shown the noisy picture too, so that it also judges whether the two belong together.
+        conditional: whether it is shown what was taken from the noisy picture too, so that it also judges whether that
+            was noise.
         spectral: whether kernels are divided by their largest singular value; without, use the R1 penalty.
     """
 
@@ -39,7 +42,8 @@ class PatchDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         for before, after, stride in zip(widths, widths[1:], strides, strict=False):
             layer: nn.Module = nn.Conv2d(before, after, 4, stride=stride, padding=1)
-            layers += [spectral_norm(layer) if spectral else layer, nn.LeakyReLU(0.2)]
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE)  # type: ignore[arg-type]
+            layers += [spectral_norm(layer) if spectral else layer, nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, picture: Tensor, noisy: Tensor | None = None) -> Tensor:
@@ -47,11 +51,12 @@ class PatchDiscriminator(nn.Module):
 
         Raises UsageError if the noisy view is missing where it is needed.
         """
-        x = picture
+        x = picture * 2 - 1
         if self.conditional:
             if noisy is None:
                 raise UsageError("this critic compares pictures with their noisy view: give it, or conditional=false")
-            x = torch.cat([picture, noisy], dim=1)
+            # what was taken away rather than the noisy picture, and large: telling two like pictures apart is slow
+            x = torch.cat([x, TAKEN * (noisy - picture)], dim=1)
         lacking = [max(0, SMALLEST - side) for side in (x.shape[-1], x.shape[-2])]
         scores: Tensor = self.layers(F.pad(x, (0, lacking[0], 0, lacking[1]), mode="replicate"))
         return scores

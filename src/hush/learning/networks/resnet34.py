@@ -53,8 +53,8 @@ class ResNet34(nn.Module):
         x = (pictures.expand(-1, 3, -1, -1) - mean) / deviation
         found = [F.relu(self.bn1(self.conv1(x)))]
         x = F.max_pool2d(found[0], 3, stride=2, padding=1)
-        for level in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = level(x)
+        for level in range(1, 5):
+            x = self.get_submodule(f"layer{level}")(x)
             found.append(x)
         return found
 
