@@ -298,6 +298,13 @@ def export(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.onnx", help="Where to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace a file that exists.")] = False,
+    other: Annotated[
+        str | None,
+        typer.Option("--blend", metavar="WEIGHTS", help="Blend with these weights of the same network; see --share."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(metavar="0..1", help="How much of --blend: 0 is none of it, 1 nothing else.")
+    ] = 0.5,
 ) -> None:
     """Write weights as an ONNX file, which runs without torch.
 
@@ -307,6 +314,7 @@ def export(
     \b
     hush export runs/mine/best.safetensors -o mine.onnx
     hush export ffdnet@ffdnet_color.npz -o ffdnet.onnx
+    hush export faithful.safetensors --blend crisp.safetensors --share 0.3 -o mine.onnx
     """
     need("torch", "train")
     from hush.learning.exporting import export as write_onnx
@@ -317,6 +325,10 @@ def export(
     if out.exists() and not overwrite:
         raise HushError(f"{out}: exists already; add --overwrite to replace it")
     network, card = open_network(weights)
+    if other is not None:
+        from hush.learning.blending import blend
+
+        network, card = blend((network, card), open_network(other), share)
     path = write_onnx(network, card, out)
     say(f"{path}: {card.network}, {path.stat().st_size / 1e6:.1f} MB; it gives what torch gives")
 
@@ -325,7 +337,7 @@ def list_parts(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[networks|classifiers|noises|losses|metrics|datasets|methods|weights|recipes|studies]",
+            metavar="[networks|classifiers|discriminators|noises|losses|metrics|datasets|methods|weights|recipes|studies]",
             autocompletion=section_names,
         ),
     ] = None,

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from hush.judging.judged import Judged, Row
+from hush.judging.metrics import LOWER_IS_BETTER
 from hush.judging.plans import RunPlan, Study
 from hush.judging.protocol import processor, versions
 from hush.judging.results import estimate, finite
 from hush.learning.checkpoints import load_state
 from hush.learning.networks.sizes import Size
-
-LOWER_IS_BETTER = {"cross_entropy", "mse"}
 
 
 @dataclass(frozen=True)

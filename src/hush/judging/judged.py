@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import nn
 
 from hush.errors import RecipeError
 from hush.imaging.metrics import psnr, ssim, ssim_uniform, to_eight_bit
+from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation
 from hush.learning.config import Recipe
 from hush.learning.datasets import Item, open_dataset, split
@@ -32,7 +34,8 @@ from hush.learning.validation import Views, as_image, classified, open_views, sa
 AT_ONCE = 32  # pictures of one shape
 SHOWN = 4
 LARGEST = 192  # pixels along a side of what is shown
-METRICS = {"psnr": psnr, "ssim": ssim, "ssim_uniform": ssim_uniform}
+METRICS: dict[str, Callable[..., float]] = {"psnr": psnr, "ssim": ssim, "ssim_uniform": ssim_uniform}
+"""What is always measured."""
 
 Bytes = NDArray[np.uint8]
 Image = NDArray[np.float32]
@@ -61,7 +64,14 @@ def open_judged_items(evaluation: Evaluation) -> Sequence[Item]:
 
 
 def judge_run(
-    folder: Path, weights: str, recipe: Recipe, evaluation: Evaluation, items: Sequence[Item], device: str = "auto"
+    folder: Path,
+    weights: str,
+    recipe: Recipe,
+    evaluation: Evaluation,
+    items: Sequence[Item],
+    device: str = "auto",
+    *,
+    metrics: Sequence[str] = (),
 ) -> Judged:
     """Judge a finished run, or read what was found before.
 
@@ -72,11 +82,16 @@ def judge_run(
         evaluation: the noise.
         items: the pictures, as `open_judged_items` gives them.
         device: auto, cpu, cuda or mps.
+        metrics: of restorers, beside those that are always measured.
+
+    Raises RecipeError if no picture is left to judge.
     """
-    content = json.dumps([asdict(evaluation), weights, len(items)], sort_keys=True)
+    content = json.dumps([asdict(evaluation), weights, len(items), *metrics], sort_keys=True)
     kept = folder / "judged" / f"{evaluation.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}.npz"
     if not kept.exists():
-        _keep(kept, _judge(folder / f"{weights}.safetensors", recipe, evaluation, items, choose_device(device)))
+        judges = METRICS | {name: open_metric(name) for name in metrics}
+        path = folder / f"{weights}.safetensors"
+        _keep(kept, _judge(path, recipe, evaluation, items, choose_device(device), judges))
     with np.load(kept, allow_pickle=False) as file:
         return Judged(json.loads(str(file["rows"])), {key: file[key] for key in file.files if key != "rows"})
 
@@ -89,7 +104,14 @@ def _keep(path: Path, judged: Judged) -> None:
     os.replace(temporary, path)
 
 
-def _judge(path: Path, recipe: Recipe, evaluation: Evaluation, items: Sequence[Item], device: torch.device) -> Judged:
+def _judge(
+    path: Path,
+    recipe: Recipe,
+    evaluation: Evaluation,
+    items: Sequence[Item],
+    device: torch.device,
+    judges: Mapping[str, Callable[..., float]],
+) -> Judged:
     restorer = restores(recipe.method)
     network, card = open_saved(path, build_network if restorer else build_classifier)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -99,11 +121,20 @@ def _judge(path: Path, recipe: Recipe, evaluation: Evaluation, items: Sequence[I
     shown: list[list[Image]] = []
     with torch.inference_mode(), autocast():
         for group, views in _groups(items, evaluation, store):
-            found = _restored(network, views, device) if restorer else _classified(network, group, views, device)
+            if restorer:
+                found = _restored(network, views, device, judges)
+            else:
+                found = _classified(network, group, views, device)
             for item, (figures, pictures) in zip(group, found, strict=True):
+                if figures.get("psnr_input", math.inf) < evaluation.least_input:
+                    continue
                 rows.append({"image": item.name, "scene": item.scene or item.name, **figures})
                 if len(shown) < SHOWN and pictures:
                     shown.append(pictures)
+    if not rows:
+        raise RecipeError(
+            f"evaluation {evaluation.name}: none of {len(items)} pictures has {evaluation.least_input:g} dB or more"
+        )
     return Judged(rows, _samples(shown))
 
 
@@ -141,7 +172,9 @@ def _joined(group: list[tuple[Item, Views]]) -> tuple[list[Item], Views]:
     return [item for item, _ in group], batch
 
 
-def _restored(network: nn.Module, views: Views, device: torch.device) -> Iterator[tuple[Row, list[Image]]]:
+def _restored(
+    network: nn.Module, views: Views, device: torch.device, judges: Mapping[str, Callable[..., float]]
+) -> Iterator[tuple[Row, list[Image]]]:
     """Yield figures of each restored picture, of its input, and what there is to see."""
     given = views.to(device)
     noisy = given.noisy.contiguous(memory_format=torch.channels_last)
@@ -152,7 +185,7 @@ def _restored(network: nn.Module, views: Views, device: torch.device) -> Iterato
         for suffix, judged in (("", image), ("_input", noisy_image)):
             seen = to_eight_bit(judged)
             finite = np.isfinite(judged).all()
-            figures |= {name + suffix: float(m(seen, clean)) if finite else float("nan") for name, m in METRICS.items()}
+            figures |= {name + suffix: float(m(seen, clean)) if finite else float("nan") for name, m in judges.items()}
         yield figures, [noisy_image, image, clean]
 
 

@@ -15,6 +15,8 @@ TITLES = {
     "psnr": "PSNR, dB",
     "ssim": "SSIM",
     "ssim_uniform": "SSIM, uniform",
+    "lpips": "LPIPS (AlexNet)",
+    "lpips_vgg16": "LPIPS (VGG16)",
     "accuracy": "accuracy",
     "cross_entropy": "cross-entropy, nats",
 }
@@ -175,7 +177,7 @@ def _number(value: float, metric: str, sign: str = "") -> str:
 
 def _add_bars(page: Page, findings: Findings) -> None:
     """Draw a bar per training, the origin's beside it, and the input's."""
-    for metric in ("psnr", "ssim", "accuracy"):
+    for metric in ("psnr", "ssim", "lpips", "lpips_vgg16", "accuracy"):
         for evaluation in findings.study.evaluations.values():
             entries = [e for e in findings.summary if e["evaluation"] == evaluation.name and metric in e]
             bars = {entry["training"]: _bars_of(entry, metric) for entry in entries}

@@ -10,6 +10,7 @@ from pathlib import Path
 from hush.errors import HushError, RecipeError
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import judge_run, open_judged_items
+from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation, RunPlan, Study, plan_runs
 from hush.learning.datasets import Item, open_dataset
 from hush.learning.losses import Loss
@@ -18,7 +19,7 @@ from hush.learning.networks import build_classifier, build_network
 from hush.learning.networks.sizes import Size, measure_size
 from hush.learning.noise import Degradation
 from hush.learning.training import Progress, train
-from hush.restoring.weights import open_weights
+from hush.restoring.weights import fetch, is_address, open_weights
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
             yield StudyProgress("training", name, (number + progress.share) / len(runs), progress)
         yield StudyProgress("judging", name, (number + 1) / len(runs))
         judged = {
-            evaluation.name: judge_run(folder, study.weights, run.recipe, evaluation, items[evaluation.name], device)
+            evaluation.name: judge_run(
+                folder, study.weights, run.recipe, evaluation, items[evaluation.name], device, metrics=study.metrics
+            )
             for evaluation in evaluations_of(study, run)
         }
         found.append(RunFindings(run, folder, sizes[run.training.name], judged))
@@ -130,11 +133,15 @@ def check_study(study: Study) -> dict[str, Size]:
             if not any((recipe.length.steps, recipe.length.epochs, recipe.length.minutes)):
                 raise RecipeError("it has no end: set length.steps, length.epochs or length.minutes")
             source = plan.start_parts()[1]
-            if source and source not in study.trainings and not Path(source).is_file():
+            if is_address(source):
+                fetch(source)
+            elif source and source not in study.trainings and not Path(source).is_file():
                 open_weights(source)
         except HushError as error:
             raise type(error)(f"trainings.{name}: {error}") from error
     for evaluation in study.evaluations.values():
         if evaluation.degradation:
             Degradation(evaluation.degradation)
+    for name in study.metrics:
+        open_metric(name)
     return sizes

@@ -38,6 +38,8 @@ class DataConfig:
     """Side of the patches in the first `early_steps` steps: smaller ones give more updates in the same time."""
     early_steps: int = 0
     """For how many steps patches are of `early_patch`, where that is smaller than `patch`; 0 for none."""
+    shrink: int = 1
+    """Patches are shrunk by averaging squares of 1 to so many pixels a side, drawn for each: noise becomes weaker."""
     batch: int = 16
     """Patches per step, over all processes."""
     augment: bool | str = True
@@ -114,6 +116,7 @@ AT_LEAST: dict[type, dict[str, float]] = {
     DataConfig: {
         **dict.fromkeys(("patch", "early_patch", "early_steps", "gray", "validation_pictures"), 0),
         "batch": 1,
+        "shrink": 1,
         "cache": 1,
     },
     OptimiserConfig: {"rate": 0, "warmup": 0, "decay": 0, "floor": 0, "weight_decay": 0, "clip": 0, "accumulate": 1},

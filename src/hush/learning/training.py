@@ -17,13 +17,12 @@ from hush.errors import RecipeError, TrainingError
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe
 from hush.learning.datasets import DataSet, open_dataset, split
-from hush.learning.methods import METHODS, restores
+from hush.learning.methods import open_method, restores
 from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run
 from hush.learning.validation import Accuracy, Validation
-from hush.names import find
 from hush.restoring.weights import Card
 
 REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
@@ -80,7 +79,11 @@ def train(
     data = split(
         open_dataset(recipe.data.set, recipe.data.root), str(recipe.data.validation), recipe.data.validation_pictures
     )
-    method = find(METHODS, recipe.method, "method")(recipe, processes.device)
+    method = open_method(recipe, processes.device)
+    if processes.count > 1 and getattr(method, "one_process", False):
+        raise RecipeError(f"method {recipe.method!r} learns in one process; start it without torchrun")
+    if hasattr(method, "prepare"):
+        data = method.prepare(data)
     training = Training(recipe, method, data, processes)
     unfitting = training.start_from(start) if start is not None and not resume else []
     run = Run(out, recipe, resume=resume, extras=extras) if processes.first else None
@@ -179,6 +182,7 @@ class Training:
         """Save all that --resume needs."""
         state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed", "curve", "origin")}
         state["best"] = self.best if math.isfinite(self.best) else None
+        state["method"] = getattr(self.method, "state", {})
         state["updaters"] = {name: updater.state_dict() for name, updater in self.method.updaters.items()}
         save_state(path, state)
 
@@ -188,6 +192,8 @@ class Training:
         self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
         self.best = -math.inf if state["best"] is None else state["best"]
         self.curve, self.origin = state["curve"], state["origin"]
+        if state.get("method"):
+            self.method.state = state["method"]
         for name, updater in self.method.updaters.items():
             updater.load_state_dict(state["updaters"][name])
 
