@@ -40,6 +40,14 @@ WeightsOption = Annotated[
         "NETWORK@FILE for bare arrays, classical:nlm (tv, wavelet, median, bm3d), or identity.",
     ),
 ]
+QualityOption = Annotated[
+    str,
+    typer.Option(
+        "--quality",
+        metavar="fast|balanced|best",
+        help="Which weights of the family: fast takes a third of the time, best eight times as long.",
+    ),
+]
 RuntimeOption = Annotated[
     str,
     typer.Option(
@@ -58,6 +66,14 @@ PrecisionOption = Annotated[
         "show.",
     ),
 ]
+
+
+def warn_of_quality(weights: str, quality: str) -> None:
+    """Say on stderr where a tier of quality does not ship."""
+    from hush.restoring.tiers import choose_weights
+
+    if word := choose_weights(weights, quality).word:
+        complain(word)
 
 
 class DenoiseCommand(TyperCommand):
@@ -83,6 +99,7 @@ def denoise(
         typer.Option("-o", "--out", help="A file for one picture, a folder, or - for stdout. Default: beside INPUT."),
     ] = None,
     weights: WeightsOption = "gaussian",
+    quality: QualityOption = "balanced",
     sigma: Annotated[
         str,
         typer.Option(
@@ -204,7 +221,9 @@ def denoise(
         jobs=jobs,
         range=read_range(value_range),
         max_memory=None if max_memory is None else read_bytes(max_memory),
+        quality=quality,
     )
+    warn_of_quality(weights, quality)
     if dry_run:
         _show_plan(inputs, out, options, recursive, as_json)
     elif PIPE in (*inputs, out):

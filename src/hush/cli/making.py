@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hush.cli.benching import bench
 from hush.cli.console import bar, complain, number, say, say_json, show_table
-from hush.cli.denoising import DeviceOption, PrecisionOption, RuntimeOption, weight_names
+from hush.cli.denoising import (
+    DeviceOption,
+    PrecisionOption,
+    QualityOption,
+    RuntimeOption,
+    warn_of_quality,
+    weight_names,
+)
 from hush.cli.using import JsonOption
 from hush.errors import UsageError, need
 from hush.names import nearest
@@ -36,7 +44,7 @@ def section_names() -> list[str]:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (train, evaluate, export):
+    for command in (train, evaluate, bench, export):
         app.command(rich_help_panel=PANEL)(command)
     app.command("list", rich_help_panel=PANEL)(list_parts)
 
@@ -123,6 +131,7 @@ def evaluate(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many pictures of each data set.")] = None,
+    quality: QualityOption = "balanced",
     runtime: RuntimeOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -145,6 +154,8 @@ def evaluate(
     """
     from hush.judging.evaluation import evaluate as judge
 
+    for name in weights:
+        warn_of_quality(name, quality)
     to_stdout = json is not None and str(json) == "-"
     with bar("judging") as show:
         report = judge(
@@ -157,6 +168,7 @@ def evaluate(
             quantise=quantise,
             seed=seed,
             sigma=sigma,
+            quality=quality,
             runtime=runtime,
             device=device,
             precision=precision,
