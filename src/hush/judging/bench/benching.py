@@ -167,7 +167,7 @@ class _Session:
             try:
                 worker = Worker(peer, threads)
             except HushError as error:
-                self.missing.append(Missing(peer.name, str(error)))
+                self._miss(peer.name, str(error))
                 continue
             stack.callback(worker.close)
             if (peer.family, worker.description) not in seen or peer.ours:
@@ -255,10 +255,15 @@ class _Session:
 
     def _drop(self, team: dict[str, Worker], name: str, reason: str) -> None:
         """Take a peer that failed out of the bench, with what it had reached."""
-        self.missing.append(Missing(name, reason))
+        self._miss(name, reason)
         del team[name]
         self.rows = [row for row in self.rows if row["weights"] != name]
         self.times = [row for row in self.times if row["peer"] != name]
+
+    def _miss(self, name: str, reason: str) -> None:
+        """Name a peer that takes no part, once for colour and gray."""
+        entry = Missing(name, reason)
+        self.missing += [] if entry in self.missing else [entry]
 
     def _tell(self, words: str, steps: int = 1) -> None:
         self._done += steps
