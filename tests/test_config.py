@@ -58,7 +58,8 @@ def test_a_recipe_survives_json():
         ("lenght.steps=1", "did you mean 'length'"),
         ("length.steps=many", "takes int, not 'many'"),
         ("length.steps=1.5", "takes int, not 1.5"),
-        ("data.augment=3", "takes bool, not 3"),
+        ("data.augment=3", "takes bool or str, not 3"),
+        ("data.augment=mirrors", "allowed are True, False, mirror"),
         ("seed.x=1", "takes int, not"),
         ("data.batch=0", "data: batch is 0"),
         ("optimiser.rate=-1", "optimiser: rate is -1"),
@@ -67,8 +68,9 @@ def test_a_recipe_survives_json():
     ],
 )
 def test_mistakes_are_named(override, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=message) as caught:
         read_recipe("gaussian", [override])
+    assert str(caught.value).startswith(f"--set {override}")  # not the recipe's file, in which nothing is wrong
 
 
 def test_unreadable_files(tmp_path):

@@ -1,5 +1,6 @@
 """What is installed: the base install needs no torch, and a wheel carries all that it runs on."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -69,10 +70,15 @@ def test_without_torch_training_says_what_to_install(line, tmp_path):
 
 
 def test_without_torch_list_says_what_to_install():
-    done = without("from hush.cli import run; sys.exit(run(['list']))", {"torch"}, wing=False)
+    done = without("from hush.cli import run; sys.exit(run(['list', '--json']))", {"torch"}, wing=False)
     assert done.returncode == 0, done.stderr
-    assert "pip install 'hush[train]'" in done.stdout
-    assert "psnr" in done.stdout
+    assert "networks: torch is not installed: pip install 'hush[train]'" in done.stderr
+    listed = json.loads(done.stdout)
+    assert "networks" not in listed
+    assert "psnr" in [part["name"] for part in listed["metrics"]]
+    done = without("from hush.cli import run; sys.exit(run(['list', 'networks']))", {"torch"}, wing=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("hush: torch is not installed")
 
 
 def test_the_public_names_are_there():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hush.cli.console import bar, complain, say, show_table
+from hush.cli.denoising import FLAG
 from hush.errors import need
 
 if TYPE_CHECKING:
@@ -49,14 +50,18 @@ def bench(
             "Default: peers/ beside the known data sets.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for results, and for what is kept between runs.")] = (
-        Path("bench")
-    ),
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="FOLDER", help="Folder for results, and for what is kept between runs."),
+    ] = (Path("bench")),
     threads: Annotated[int | None, typer.Option(min=1, help="That each peer may use. Default: all cores.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each of three pictures is timed.")] = 5,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures of each data set.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two pictures of each set, one degradation, no slow peers: about a minute.")
+        bool,
+        typer.Option(
+            "--quick", metavar=FLAG, help="Two pictures of each set, one degradation, no slow peers: some minutes."
+        ),
     ] = False,
     source: Annotated[
         Path | None,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from hush.errors import HushError
+from hush.errors import HushError, MissingExtra
 from hush.names import find
 
 Part = dict[str, str]
 
 TABLES = {  # section: (module, table, what the options leave out)
     "networks": ("hush.learning.networks", "NETWORKS", ()),
+    "classifiers": ("hush.learning.networks", "CLASSIFIERS", ()),
+    "discriminators": ("hush.learning.networks", "DISCRIMINATORS", ()),
     "noises": ("hush.learning.noise", "NOISES", ("clean", "rng")),
     "losses": ("hush.learning.losses", "LOSSES", ("restored", "clean")),
     "metrics": ("hush.imaging.metrics", "METRICS", ("restored", "clean")),
@@ -25,7 +27,7 @@ TABLES = {  # section: (module, table, what the options leave out)
 def list_section(name: str) -> list[Part]:
     """Return the parts of a section, each with name, options and summary.
 
-    Parts that need torch say so where it is not installed.
+    Raises MissingExtra for parts that need torch where it is not installed.
     """
     return SECTIONS[name]()
 
@@ -33,13 +35,21 @@ def list_section(name: str) -> list[Part]:
 def _list_table(module: str, table: str, given: tuple[str, ...]) -> list[Part]:
     try:
         parts = getattr(import_module(module), table)
-        return [_describe(name, find(parts, name, "part"), given) for name in parts]
     except ModuleNotFoundError as error:
-        return [_missing(error)]
+        raise _missing(error) from error
+    return [_find_described(parts, name, given) for name in parts]
 
 
-def _missing(error: ModuleNotFoundError) -> Part:
-    return {"name": "–", "options": "", "summary": f"{error.name} is not installed: pip install 'hush[train]'"}
+def _find_described(parts: Mapping[str, Any], name: str, given: tuple[str, ...]) -> Part:
+    """Describe a part, or say what it needs: of the metrics, some need torch and most do not."""
+    try:
+        return _describe(name, find(parts, name, "part"), given)
+    except ModuleNotFoundError as error:
+        return {"name": name, "options": "", "summary": f"{_missing(error)}"}
+
+
+def _missing(error: ModuleNotFoundError) -> MissingExtra:
+    return MissingExtra(f"{error.name} is not installed: pip install 'hush[train]'")
 
 
 def _describe(name: str, part: Any, given: tuple[str, ...]) -> Part:
@@ -73,12 +83,21 @@ def _list_recipes() -> list[Part]:
     try:
         from hush.learning.config import read_recipe, shipped_recipes
     except ModuleNotFoundError as error:
-        return [_missing(error)]
+        raise _missing(error) from error
     return [{"name": name, "options": "", "summary": read_recipe(name).summary} for name in shipped_recipes()]
+
+
+def _list_studies() -> list[Part]:
+    try:
+        from hush.judging.plans import read_study, shipped_studies
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return [{"name": name, "options": "", "summary": read_study(name).title} for name in shipped_studies()]
 
 
 SECTIONS: dict[str, Callable[[], list[Part]]] = {
     **{name: lambda place=place: _list_table(*place) for name, place in TABLES.items()},  # type: ignore[misc]
     "weights": _list_weights,
     "recipes": _list_recipes,
+    "studies": _list_studies,
 }

@@ -83,6 +83,8 @@ METRICS: dict[str, Callable[..., float] | str] = {
     "ssim": ssim,
     "ssim_uniform": ssim_uniform,
     "mse": mse,
+    "lpips": "hush.learning.perceptual:lpips",  # these two need torch
+    "lpips_vgg16": "hush.learning.perceptual:lpips_vgg16",
 }
 
 

@@ -80,6 +80,15 @@ def speckle(clean: Tensor, rng: torch.Generator, *, sigma: float | Tensor = 25) 
     return clean + clean * noise * (per_image(sigma, clean) / 255)
 
 
+def clip(clean: Tensor, rng: torch.Generator, *, share: float | Tensor = 1.0) -> Tensor:
+    """Clip to [0, 1], as a sensor or an 8-bit file does, a share of the pictures; the others stay as they are.
+
+    At the end of a chain, ``share=0.5`` trains one network for both protocols of evaluation.
+    """
+    chosen = torch.rand(len(clean), generator=rng, device=clean.device) < torch.as_tensor(share, device=clean.device)
+    return torch.where(chosen.reshape(-1, 1, 1, 1), clean.clamp(0, 1), clean)
+
+
 def _per_pixel(clean: Tensor, rng: torch.Generator) -> Tensor:
     """Draw (N, 1, H, W) evenly from [0, 1), in float32 so that small shares are met."""
     n, _, height, width = clean.shape
@@ -88,6 +97,7 @@ def _per_pixel(clean: Tensor, rng: torch.Generator) -> Tensor:
 
 NOISES: dict[str, Any] = {
     "bernoulli": bernoulli,
+    "clip": clip,
     "defocus": "hush.learning.blur:defocus",
     "gaussian": gaussian,
     "jpeg": "hush.learning.artefacts:jpeg",
@@ -101,6 +111,7 @@ NOISES: dict[str, Any] = {
 
 BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
     "bernoulli": {"keep": (0, 1)},
+    "clip": {"share": (0, 1)},
     "defocus": {"radius": (0, 64)},
     "gaussian": {"sigma": (0, 1e6)},
     "jpeg": {"quality": (1, 100)},
