@@ -33,6 +33,14 @@ WeightsOption = Annotated[
         "NETWORK@FILE for bare arrays, classical:nlm (tv, wavelet, median, bm3d), or identity.",
     ),
 ]
+QualityOption = Annotated[
+    str,
+    typer.Option(
+        "--quality",
+        metavar="fast|balanced|best",
+        help="Which weights of the family: fast takes a third of the time, best eight times as long.",
+    ),
+]
 RuntimeOption = Annotated[
     str,
     typer.Option(
@@ -81,6 +89,7 @@ def denoise(
         ),
     ] = None,
     weights: WeightsOption = "gaussian",
+    quality: QualityOption = "balanced",
     sigma: Annotated[
         str,
         typer.Option(
@@ -211,5 +220,6 @@ def denoise(
         jobs=jobs,
         range=read_range(value_range),
         max_memory=None if max_memory is None else read_bytes(max_memory),
+        quality=quality,
     )
     raise typer.Exit(restore(Request(inputs, out, options, recursive, dry_run, as_json)))

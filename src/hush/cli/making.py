@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hush.cli.benching import bench
 from hush.cli.console import bar, complain, number, say, say_json, show_table
-from hush.cli.denoising import FLAG, DeviceOption, PrecisionOption, RuntimeOption, weight_names
+from hush.cli.denoising import FLAG, DeviceOption, PrecisionOption, QualityOption, RuntimeOption, weight_names
 from hush.cli.using import JsonOption
 from hush.errors import HushError, MissingExtra, UsageError, need
 from hush.names import nearest
@@ -44,7 +45,7 @@ def section_names() -> list[str]:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (train, evaluate, study, export):
+    for command in (train, evaluate, bench, study, export):
         app.command(rich_help_panel=PANEL)(command)
     app.command("list", rich_help_panel=PANEL)(list_parts)
 
@@ -140,6 +141,7 @@ def evaluate(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many pictures of each data set.")] = None,
+    quality: QualityOption = "balanced",
     runtime: RuntimeOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -162,7 +164,11 @@ def evaluate(
                   --degradation 'gaussian(sigma=50)' --json figures.json
     """
     from hush.judging.evaluation import evaluate as judge
+    from hush.restoring.tiers import choose_weights
 
+    for name in weights:
+        if word := choose_weights(name, quality).word:
+            complain(word)
     to_stdout = json is not None and str(json) == "-"
     with bar("judging") as show:
         report = judge(
@@ -175,6 +181,7 @@ def evaluate(
             quantise=quantise,
             seed=seed,
             sigma=sigma,
+            quality=quality,
             runtime=runtime,
             device=device,
             precision=precision,

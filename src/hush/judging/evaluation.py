@@ -40,6 +40,7 @@ def evaluate(
     quantise: bool = False,
     seed: int = 0,
     sigma: str | float = "given",
+    quality: str = "balanced",
     runtime: str = "auto",
     device: str = "auto",
     precision: str = "auto",
@@ -62,6 +63,7 @@ def evaluate(
         seed: of the noise; picture number i of a data set (from 0) is degraded with seed + i.
         sigma: given tells the restorer the true sigma where the degradation has a Gaussian part, auto lets it
             estimate, a number (8-bit scale) is told as it is.
+        quality: fast, balanced or best: which tier of each family of weights.
         runtime: as in `hush.restoring.denoising.open_restorer`; so are device, precision and threads.
         device: where it runs.
         precision: what it computes in.
@@ -79,13 +81,14 @@ def evaluate(
     protocol = Protocol(_names(metrics, "metrics"), clip, quantise, seed, sigma, scenes, limit).checked()
     judges = {name: open_metric(name) for name in protocol.metrics}
     sets = [open_data(name, scenes=scenes, limit=limit) for name in _names(data, "data")]
-    chains = _open_chains(degradations, sets)
+    chains = open_chains(degradations, sets)
     options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "threads": threads}
+    options["quality"] = quality
     restorers = {name: _Timed(open_restorer(name, **options)) for name in _names(weights, "weights")}
     total = len(restorers) * sum(len(s.pictures) * (1 if s.pairs else len(chains)) for s in sets)
     rows: list[Row] = []
-    for case in _cases(sets, chains, protocol):
-        given = _measure(case.noisy, case.clean, judges)
+    for case in cases(sets, chains, protocol):
+        given = measure(case.noisy, case.clean, judges)
         for name, restorer in restorers.items():
             rows.append(_judge(case, name, restorer, judges, given))
             if progress is not None:
@@ -95,7 +98,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """A noisy picture to be restored."""
 
     data: str
@@ -140,7 +143,7 @@ def _names(given: Sequence[str] | str, kind: str) -> tuple[str, ...]:
     return names
 
 
-def _open_chains(degradations: Sequence[str] | str, sets: Sequence[JudgedData]) -> dict[str, Any]:
+def open_chains(degradations: Sequence[str] | str, sets: Sequence[JudgedData]) -> dict[str, Any]:
     """Read the degradations, and see that they go with the data."""
     folders = [s.name for s in sets if not s.pairs]
     if folders and not degradations:
@@ -158,17 +161,17 @@ def _open_chains(degradations: Sequence[str] | str, sets: Sequence[JudgedData]) 
     return {name: Degradation(name) for name in _names(degradations, "degradations")}
 
 
-def _cases(sets: Sequence[JudgedData], chains: Mapping[str, Any], protocol: Protocol) -> Iterator[_Case]:
+def cases(sets: Sequence[JudgedData], chains: Mapping[str, Any], protocol: Protocol) -> Iterator[Case]:
     """Yield every noisy picture; each file is read once."""
     for source in sets:
         for number, picture in enumerate(source.pictures):
-            clean = to_eight_bit(_read(picture.clean))
+            clean = to_eight_bit(read_clean(picture.clean))
             for name, (noisy, true_sigma) in _degraded(picture, clean, chains, protocol.seed + number):
                 if protocol.quantise:
                     noisy = to_eight_bit(noisy)
                 elif protocol.clip:
                     noisy = noisy.clip(0, 1)
-                yield _Case(source.name, name, picture, number == 0, clean, noisy, protocol.told(true_sigma))
+                yield Case(source.name, name, picture, number == 0, clean, noisy, protocol.told(true_sigma))
 
 
 def _degraded(
@@ -182,7 +185,7 @@ def _degraded(
         yield name, _degrade(clean, chain, seed)
 
 
-def _read(path: Path) -> Image:
+def read_clean(path: Path) -> Image:
     picture = read(path)
     try:
         return decode(picture.pixels, full_scale=picture.full_scale, cmyk=picture.cmyk)[0]
@@ -191,7 +194,7 @@ def _read(path: Path) -> Image:
 
 
 def _read_noisy(path: Path, clean_path: Path, clean: Image) -> Image:
-    noisy = _read(path)
+    noisy = read_clean(path)
     if noisy.shape != clean.shape:
         came, wanted = (
             f"{width}x{height} in {channels} channels" for height, width, channels in (noisy.shape, clean.shape)
@@ -213,9 +216,7 @@ def _degrade(clean: Image, chain: Any, seed: int) -> tuple[Image, float | None]:
     return image, None if sigma_map is None else round(float(sigma_map[0, 0, 0, 0]) * 255, 4)  # float32 has no more
 
 
-def _judge(
-    case: _Case, weights: str, restorer: _Timed, judges: Mapping[str, Metric], given: Mapping[str, float]
-) -> Row:
+def _judge(case: Case, weights: str, restorer: _Timed, judges: Mapping[str, Metric], given: Mapping[str, float]) -> Row:
     """Restore a picture and measure it."""
     restored, seconds = restorer(case.noisy, case.sigma, warm_up=case.first)
     height, width = case.clean.shape[:2]
@@ -225,7 +226,7 @@ def _judge(
         "degradation": case.degradation,
         "image": case.picture.name,
         "scene": case.picture.scene,
-        **_measure(restored, case.clean, judges),
+        **measure(restored, case.clean, judges),
         **{f"{name}_input": value for name, value in given.items()},
         "sigma": case.sigma,
         "seconds": seconds,
@@ -233,7 +234,7 @@ def _judge(
     }
 
 
-def _measure(image: Image, clean: Image, judges: Mapping[str, Metric]) -> dict[str, float]:
+def measure(image: Image, clean: Image, judges: Mapping[str, Metric]) -> dict[str, float]:
     """Apply the metrics to an image as a viewer sees it; NaN if it is not finite, which would measure as perfect."""
     if not np.isfinite(image).all():
         return dict.fromkeys(judges, float("nan"))

@@ -35,6 +35,8 @@ PACKAGES = {
     "torch": "torch",
     "skimage": "scikit-image",
     "bm3d": "bm3d",
+    "cv2": "opencv-python-headless",
+    "pyoidn": "pyoidn",
 }
 """Module and distribution of what may take part in a figure."""
 

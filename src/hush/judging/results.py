@@ -64,9 +64,9 @@ class Report:
         Raises HushError if a file cannot be written.
         """
         if json is not None:
-            _write(Path(json), self.to_json() + "\n")
+            write_text(Path(json), self.to_json() + "\n")
         if csv is not None:
-            _write(Path(csv), self.to_csv())
+            write_text(Path(csv), self.to_csv())
 
 
 def summarise(rows: Iterable[Row], metrics: Sequence[str]) -> list[Row]:
@@ -151,7 +151,7 @@ def finite(thing: Any) -> Any:
     return None if isinstance(thing, float) and not math.isfinite(thing) else thing
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file at once or not at all."""
     temporary = None
     try:

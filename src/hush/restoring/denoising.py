@@ -51,6 +51,7 @@ def denoise(
     mask: NDArray[Any] | None = None,
     range: str | tuple[float, float] = "full",
     max_memory: int | None = None,
+    quality: str = "balanced",
 ) -> NDArray[Any]:
     """Remove noise from a picture.
 
@@ -70,6 +71,7 @@ def denoise(
         mask: (H, W), gray: where it is white the picture is restored, where it is black it stays bit for bit.
         range: full is 255, 65535 or 1.0; auto looks for 12-bit data in 16 bits and the like; or two numbers.
         max_memory: bytes that the process may hold; tiles are chosen from it. None is half of what is free.
+        quality: fast, balanced or best, which takes eight times as long; own weights have no faster tier.
 
     Returns an array of the same shape and type. The weights stay in memory for the next call.
 
@@ -95,6 +97,7 @@ def denoise(
         mask=mask,
         range=range,
         max_memory=max_memory,
+        quality=quality,
     )
     restored, _ = restore_array(np.asarray(image), options, _reopen(options))
     return restored
@@ -111,6 +114,7 @@ def _reopen(options: DenoiseOptions) -> Restorer:
         options.precision,
         options.tile,
         options.threads,
+        options.quality,
         stamp,
     )
     if options.max_memory is not None:
@@ -120,9 +124,17 @@ def _reopen(options: DenoiseOptions) -> Restorer:
 
 @lru_cache(maxsize=4)
 def _remember(
-    weights: str, runtime: str, device: str, precision: str, tile: int | None, threads: int | None, stamp: int
+    weights: str,
+    runtime: str,
+    device: str,
+    precision: str,
+    tile: int | None,
+    threads: int | None,
+    quality: str,
+    stamp: int,
 ) -> Restorer:
-    return open_restorer(weights, runtime=runtime, device=device, precision=precision, tile=tile, threads=threads)
+    options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "quality": quality}
+    return open_restorer(weights, **options, tile=tile, threads=threads)
 
 
 def denoise_file(

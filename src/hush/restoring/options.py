@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hush.errors import UsageError
 from hush.imaging.ranges import check_range
 from hush.restoring.runtimes import DEVICES, PRECISIONS, check_choice
+from hush.restoring.tiers import TIERS
 
 LARGEST_SIGMA = 255.0  # on the 8-bit scale
 LEAST_MEMORY = 256 * 2**20  # bytes; Python, OpenVINO and the smallest tiles take nearly as much
@@ -53,6 +54,8 @@ class DenoiseOptions:
     """Which values are black and white: auto, full, or (low, high); see `hush.imaging.ranges.value_range`."""
     max_memory: int | None = None
     """Bytes of resident memory that the process may take; None is half of what is free."""
+    quality: str = "balanced"
+    """fast, balanced or best: which weights of their family; see `hush.restoring.tiers`."""
 
     def __post_init__(self) -> None:
         if self.sigma is not None:
@@ -67,6 +70,7 @@ class DenoiseOptions:
         check_number("keep_detail", self.keep_detail, 0, 1, "0 keeps none of the texture that was removed, 1 all")
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("quality", self.quality, TIERS)
         check_choice("only", self.only, ONLY)
         check_range(self.range)
         for name in ("tile", "threads", "jobs", "max_memory"):

@@ -17,6 +17,7 @@ from hush.names import find
 from hush.restoring.classical import CLASSICAL
 from hush.restoring.memory import highest, resident
 from hush.restoring.runtimes import Batch, Runtime, find_runtime, open_runtime
+from hush.restoring.tiers import Ensemble, choose_weights
 from hush.restoring.weights import open_weights, split_bare
 
 Image = NDArray[np.float32]
@@ -76,12 +77,14 @@ def open_restorer(
     precision: str = "auto",
     tile: int | None = None,
     threads: int | None = None,
+    quality: str = "balanced",
 ) -> Restorer:
     """Open weights, a classical method or the identity as a callable on images.
 
     Args are those of `denoise`. Raises UsageError, WeightsError or MissingExtra.
     """
-    weights = os.fspath(weights)
+    choice = choose_weights(os.fspath(weights), quality)
+    weights = choice.weights
     if weights == "identity":
         return Identity()
     method, colon, name = weights.partition(":")
@@ -91,8 +94,13 @@ def open_restorer(
     if split_bare(weights) or weights.endswith(".safetensors"):
         if runtime not in ("auto", "torch"):
             raise UsageError(f"{weights} runs in torch only, not {runtime!r}; 'hush export' makes an ONNX file of it")
-        return NetworkRestorer(find_runtime(BARE, weights)(weights, **options), tile)
-    return NetworkRestorer(open_runtime(open_weights(weights), runtime=runtime, **options), tile)
+        runs: Runtime = find_runtime(BARE, weights)(weights, **options)
+        ensemble = choice.ensemble
+    else:
+        found = open_weights(weights)
+        runs = open_runtime(found, runtime=runtime, **options)
+        ensemble = choice.ensemble or found.ensemble
+    return NetworkRestorer(Ensemble(runs) if ensemble else runs, tile)
 
 
 class Identity:

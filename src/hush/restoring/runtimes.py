@@ -243,11 +243,10 @@ def _compiled_folder(weights: Weights) -> Path | None:
     if folder is None:
         return None
     content = weights.path.read_bytes()
-    cache = folder / "openvino" / f"{weights.name}-{zlib.crc32(content):08x}{len(content):x}"
+    cache = folder / "openvino" / weights.path.stem / f"{zlib.crc32(content):08x}{len(content):x}"
     try:
         if not cache.is_dir():
-            for earlier in cache.parent.glob(f"{weights.name}-*"):
-                shutil.rmtree(earlier, ignore_errors=True)
+            shutil.rmtree(cache.parent, ignore_errors=True)
             cache.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None

@@ -35,10 +35,13 @@ class WeightsEntry:
     """Where to download from, once; None for weights that ship."""
     sha256: str | None = None
     """Checksum of the download, in hex; its first digits will do."""
+    ensemble: bool = False
+    """Whether they are averaged over eight views of a picture; see `hush.restoring.tiers.Ensemble`."""
 
 
 WEIGHTS = {
     "gaussian": WeightsEntry("gaussian.onnx"),
+    "gaussian-best": WeightsEntry("gaussian.onnx", ensemble=True),
 }
 
 
@@ -141,6 +144,8 @@ class Weights:
     card: Card
     named: bool = False
     """Whether they stand in the table of weights, rather than being a user's own file."""
+    ensemble: bool = False
+    """Whether they are averaged over eight views of a picture."""
 
 
 def open_weights(name_or_path: str | Path) -> Weights:
@@ -153,7 +158,7 @@ def open_weights(name_or_path: str | Path) -> Weights:
     text = os.fspath(name_or_path)
     if text in WEIGHTS:
         path = _locate(text, WEIGHTS[text])
-        return Weights(text, path, read_card(path), named=True)
+        return Weights(text, path, read_card(path), named=True, ensemble=WEIGHTS[text].ensemble)
     path = Path(text).expanduser()
     if path.is_file():
         return Weights(path.stem, path, read_card(path))
