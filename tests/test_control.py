@@ -278,3 +278,35 @@ def test_nonsense_on_stdin_is_one_line(folder: Path) -> None:
         assert done.stdout == b""
         assert done.stderr.startswith(b"hush: -: ")
         assert done.stderr.count(b"\n") == 1
+
+
+# ---------------------------------------------------------------- what nobody sees
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_hidden_pixels_stay_and_tell_nothing(dtype: Any, channels: int, tiny: str) -> None:
+    """Whatever lies under full transparency comes back bit for bit, and what is seen comes out the same."""
+    rng = np.random.default_rng(0)
+    full = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1.0
+    noisy = ((0.5 + rng.normal(0, 0.08, (90, 80, channels))).clip(0, 1) * full).astype(dtype)
+    noisy[..., -1] = full
+    noisy[20:70, 30:, -1] = 0
+    hidden = noisy[..., -1] == 0
+    other = noisy.copy()
+    other[hidden, :-1] = (rng.random((hidden.sum(), channels - 1)) * full).astype(dtype)
+    restored, again = denoise(noisy, weights=tiny), denoise(other, weights=tiny)
+    assert np.array_equal(restored[hidden], noisy[hidden])
+    assert np.array_equal(again[hidden], other[hidden])
+    assert np.array_equal(restored[~hidden], again[~hidden])
+    assert not np.array_equal(restored[~hidden], noisy[~hidden])
+
+
+def test_an_estimate_counts_what_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    ramp = np.broadcast_to(np.linspace(60, 180, 200)[:, None, None], (200, 200, 3))
+    pixels = np.dstack([ramp + rng.normal(0, 20, ramp.shape), np.full((200, 200), 255)]).clip(0, 255).astype(np.uint8)
+    pixels[:150, :, :3], pixels[:150, :, 3] = ramp[:150], 0  # clean, but hidden
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    assert run(["estimate", str(tmp_path / "x.png"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["sigma"] == pytest.approx(20, rel=0.1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, luminance
+from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, luminance, shown
 from hush.imaging.ranges import value_range
 from hush.imaging.tiles import Tile, cut, run_blocks
 from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
@@ -57,10 +57,10 @@ class Scene:
         """Return (height, width)."""
         return self.windows.shape[0], self.windows.shape[1]
 
-    def image(self, tile: Tile) -> Image:
+    def image(self, tile: Tile, *, judged: bool = False) -> Image:
         """Return a tile (h, w, C) of the image, without alpha; past the end the edge is repeated."""
-        image, _ = decode(self.windows.window(tile), full_scale=self.full_scale, cmyk=self.cmyk)
-        return cut(image, Tile(0, 0, tile.height, tile.width))
+        image, encoding = decode(self.windows.window(tile), full_scale=self.full_scale, cmyk=self.cmyk)
+        return cut(shown(image, encoding, judged=judged), Tile(0, 0, tile.height, tile.width))
 
     def share(self, tile: Tile) -> Image | None:
         """Return what the mask says of a tile, (h, w) in [0, 1]; None without a mask."""
@@ -256,9 +256,9 @@ def _encoded(block: Image, scene: Scene, tile: Tile, options: DenoiseOptions) ->
     alpha = None if encoding.alpha is None else part[..., -1]
     array = encode(block, replace(encoding, alpha=alpha))
     share = scene.share(tile)
-    if share is not None:
-        kept = share == 0
-        array[kept] = part[kept]
+    for kept in (share, alpha):
+        if kept is not None:
+            array[kept == 0] = part[kept == 0]
     return array
 
 
@@ -301,8 +301,8 @@ def _sample(scene: Scene) -> Image:
     """Return the image, or of a large one windows from all over it, side by side."""
     height, width = scene.size
     if height * width <= SAMPLES**2 * SAMPLE**2:
-        return scene.image(Tile(0, 0, height, width))
-    return np.concatenate(list(_sampled(scene, scene.image)))
+        return scene.image(Tile(0, 0, height, width), judged=True)
+    return np.concatenate(list(_sampled(scene, lambda tile: scene.image(tile, judged=True))))
 
 
 def _sampled(scene: Scene, read: Callable[[Tile], NDArray[Any]]) -> Iterator[NDArray[Any]]:
