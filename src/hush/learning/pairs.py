@@ -23,6 +23,7 @@ def pairs(
     noisy_affix: str = "",
     clean_affix: str = "",
     scenes: str = "",
+    names: str = "",
 ) -> DataSet:
     """Pair the pictures of two folders by their relative paths, whatever the file type.
 
@@ -36,8 +37,9 @@ def pairs(
         scenes: a regular expression; what it finds in the name of a clean picture (its first group, if it has one)
             is the scene. ``pairs(noisy=input_crops, clean=gt_crops, scenes='^[0-9]+')`` reads the SIDD crops that
             NAFNet makes.
+        names: a file, below ``root`` or absolute, that lists the clean pictures to take, one a line; empty for all.
 
-    Raises PictureError for a picture without a partner, UsageError for a wrong expression.
+    Raises PictureError for a picture without a partner or a name that is not there, UsageError for a wrong expression.
     """
     if noisy == clean and noisy_affix == clean_affix:
         raise UsageError(f"noisy and clean are both {noisy!r}; name two folders, or tell the pictures apart by affixes")
@@ -50,7 +52,22 @@ def pairs(
     for given, target in _match((noisy, clean), views):
         name = target.relative_to(top / clean).as_posix()
         items.append(Item(name, target, given, scene=find_scene(name)))
-    return DataSet(items)
+    return DataSet(take(items, top / names) if names else items)
+
+
+def take(items: Sequence[Item], listed: Path) -> list[Item]:
+    """Return the items whose names a text file lists, one a line, # for comments.
+
+    Raises PictureError if it cannot be read or names what is not there.
+    """
+    try:
+        lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise PictureError(f"{listed}: cannot be read as a list of names, one a line") from error
+    wanted = {line for line in lines if line and not line.startswith("#")}
+    if unknown := sorted(wanted - {item.name for item in items}):
+        raise PictureError(f"{listed}: not there: {name_some(unknown)}. Pictures are named like {items[0].name}")
+    return [item for item in items if item.name in wanted]
 
 
 def sidd(root: str | Path, *, size: int = 0) -> DataSet:

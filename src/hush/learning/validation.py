@@ -49,11 +49,12 @@ class Validation:
     def _views(self, number: int, item: Item, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
         clean = _batch(self.store(item.clean)).to(device)
         given = clean if item.noisy is None else _batch(self.store(item.noisy)).to(device)
-        if self.degradation is None:
+        if self.degradation is None or item.finished:
             return clean, given, None
         # on the CPU, so that the noise is the same on every device
         rng = torch.Generator().manual_seed(number)
         degraded = self.degradation(given.cpu(), rng)
+        clean = clean if degraded.clean is None else degraded.clean.to(device)
         sigma_map = degraded.sigma_map
         return clean, degraded.noisy.to(device), None if sigma_map is None else sigma_map.to(device)
 

@@ -43,11 +43,19 @@ class Limits:
     """Pixels of context that tiles need."""
     gray: bool = False
     """Whether colour weights learnt gray pictures too: three equal channels with the same noise."""
+    blind: bool = False
+    """Whether they find the noise level themselves where the map holds `hush.restoring.weights.UNTOLD`."""
 
     @classmethod
     def of(cls, card: Card) -> Limits:
         """Take them from a card."""
-        return cls(channels=card.channels, sigma_map=card.sigma_map, overlap=card.overlap, gray=card.gray)
+        return cls(
+            channels=card.channels,
+            sigma_map=card.sigma_map,
+            overlap=card.overlap,
+            gray=card.gray,
+            blind=card.blind,
+        )
 
     def check(self, noisy: Batch, sigma_map: Batch | None) -> None:
         """Raise UsageError where a batch does not fit."""

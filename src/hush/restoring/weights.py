@@ -22,6 +22,7 @@ from hush.names import nearest
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 CARD_KEY = "hush.card"
+UNTOLD = -0.1  # in the level map of blind weights: nobody says; far from all levels, so that none is mistaken for it
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,12 @@ class Card:
         data = self.recipe.get("data")
         share = data.get("gray") if isinstance(data, dict) else None
         return isinstance(share, (int, float)) and share > 0
+
+    @property
+    def blind(self) -> bool:
+        """Whether they find the noise level themselves where the map holds `UNTOLD`."""
+        share = self.recipe.get("untold")
+        return self.sigma_map and isinstance(share, (int, float)) and share > 0
 
     def to_json(self) -> str:
         """Return the card as JSON."""
