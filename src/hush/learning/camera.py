@@ -45,7 +45,7 @@ from hush.learning.sensor import (
 SHOT = 1e-4  # variance of the noise for each unit of light at ISO 100; Brooks et al. 2019 draw 1 to 120 times it
 SOFTEST = 1.0  # pixels, of a lens
 FINEST, COARSEST = 0.6, 2.5  # pixels, of the filters on luminance
-BLOTCH = 3.0  # pixels; the widest smoothing of colours
+BLOTCH = 4.0  # pixels; the widest smoothing of colours
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class Exposure:
     """See `hush.learning.developing.smooth_and_sharpen`."""
     blotch: Tensor
     """Pixels by which colours are smoothed."""
+    colour: Tensor
+    """By how much the colour noise that smoothing leaves is stronger than that of white noise would be."""
     factor: Tensor
     """Of the size; 1 for pictures that nobody resized."""
     quality: Tensor
@@ -164,6 +166,7 @@ def draw_exposure(
     balance = torch.cat([uniform(1.9, 2.4), torch.ones_like(bright), uniform(1.5, 1.9)], dim=1)
     small = chance(binned)
     full = ~small
+    blotch = full * uniform(0.3, BLOTCH) * chance(0.75)
     return Exposure(
         shot=loud * shot,
         read=loud * read,
@@ -182,7 +185,8 @@ def draw_exposure(
         smoothing=full * uniform(0, 0.95) * chance(0.75),
         sharpening=full * uniform(0, 0.8) * chance(0.6),
         edge=uniform(0.01, 0.05),
-        blotch=full * uniform(0.3, BLOTCH) * chance(0.75),
+        blotch=blotch,
+        colour=1 + blotch * uniform(0, 0.6),
         factor=torch.where(chance(0.25), torch.exp2(uniform(-0.4, 0.6)), 1.0),
         quality=torch.where(chance(compressed), uniform(65, 100), 101.0).flatten(),
     )
@@ -231,6 +235,8 @@ def read_out(
 def filter_views(noisy: Tensor, clean: Tensor, exposure: Exposure) -> tuple[Tensor, Tensor]:
     """Smooth, sharpen and resize both views alike."""
     luma, chroma = to_luma_chroma(torch.cat([noisy, clean]))
+    coloured, colours = blur(chroma, exposure.blotch.repeat(2, 1, 1, 1), BLOTCH).chunk(2)
+    chroma = torch.cat([colours + exposure.colour * (coloured - colours), colours])
     guide = luma[len(noisy) :]
     luma = smooth_and_sharpen(
         luma,
@@ -241,7 +247,7 @@ def filter_views(noisy: Tensor, clean: Tensor, exposure: Exposure) -> tuple[Tens
         sharpening=exposure.sharpening.repeat(2, 1, 1, 1),
         edge=exposure.edge.repeat(2, 1, 1, 1),
     )
-    both = from_luma_chroma(luma, blur(chroma, exposure.blotch.repeat(2, 1, 1, 1), BLOTCH))
+    both = from_luma_chroma(luma, chroma)
     resized = (exposure.factor != 1).flatten().repeat(2)
     if resized.any():
         both[resized] = zoom(both[resized], exposure.factor.repeat(2, 1, 1, 1)[resized])

@@ -70,7 +70,7 @@ def take(items: Sequence[Item], listed: Path) -> list[Item]:
     return [item for item in items if item.name in wanted]
 
 
-def sidd(root: str | Path, *, size: int = 0) -> DataSet:
+def sidd(root: str | Path, *, size: int = 0, names: str = "") -> DataSet:
     """Read SIDD-Small or SIDD-Medium (sRGB): real smartphone noise, 160 scene instances from 10 scenes.
 
     The official layout is ``Data/0001_001_S6_00100_00060_3200_L/{GT,NOISY}_SRGB_010.PNG``; SIDD-Medium also has
@@ -83,8 +83,10 @@ def sidd(root: str | Path, *, size: int = 0) -> DataSet:
         size: squeeze whole frames to size x size by averaging areas, which averages most of the noise away too.
             0 leaves the frames as they are, 12 to 16 megapixels each: give ``data.cache`` memory for all of them, or
             cut crops beforehand.
+        names: a file, below ``root`` or absolute, that lists the clean frames to take, one a line; empty for all.
 
-    Raises PictureError where no such folders are or a frame has no partner, UsageError for a negative size.
+    Raises PictureError where no such folders are, a frame has no partner or a name is not there, UsageError for a
+    negative size.
     """
     if size < 0:
         raise UsageError(f"sidd: size = {size}; it is a side in pixels such as 512, or 0 for whole frames")
@@ -101,7 +103,7 @@ def sidd(root: str | Path, *, size: int = 0) -> DataSet:
     for noisy, clean in _match(("NOISY", "GT"), views):
         item = Item(clean.relative_to(top).as_posix(), clean, noisy, scene=clean.parent.name.split("_")[1])
         items.append(replace(item, clean=Squeezed(clean, size), noisy=Squeezed(noisy, size)) if size else item)
-    return DataSet(items)
+    return DataSet(take(items, Path(root) / names) if names else items)
 
 
 def blur_pairs(root: str | Path, *, blurred: str = "blur", sharp: str = "sharp", scenes: str = "") -> DataSet:
