@@ -105,20 +105,17 @@ def draw(groups: dict[str, NDArray[np.float64]], path: Path) -> None:
     top, *others = groups
     for number, (name, axes) in enumerate(zip(STATISTICS, figure.subplots(1, len(STATISTICS)), strict=True)):
         values = groups[top][:, number]
-        axes.hist(values, bins=30, weights=np.full(len(values), 100 / len(values)), color="0.75", label=top)
+        axes.hist(values, bins=30, weights=np.full(len(values), 100 / len(values)), color="0.75")
         high = axes.get_ylim()[1]
         for row, other in enumerate(others, start=1):
             dots = groups[other][:, number]
             axes.plot(dots, np.full(len(dots), -high * 0.12 * row), "|", markersize=9, color=f"C{row - 1}")
-            if number == 0:
-                axes.text(1, -high * 0.12 * row + high * 0.035, other, fontsize=8, color=f"C{row - 1}",
-                          ha="right", transform=axes.get_yaxis_transform())  # fmt: skip
         axes.set_ylim(-high * 0.12 * (len(others) + 0.7), high)
         axes.set(title=name, xlabel=STATISTICS[name])
-        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= high])
+        rows = [-high * 0.12 * row for row in range(1, len(others) + 1)]
+        axes.set_yticks([0, *rows], ["", *(others if number == 0 else [""] * len(others))])
         if number == 0:
-            axes.set_ylabel("share of simulated pictures, %")
-            axes.legend(loc="upper right", fontsize=8)
+            axes.text(0.98, 0.97, "gray: " + top, ha="right", va="top", fontsize=8, transform=axes.transAxes)
     figure.savefig(path, dpi=100)
 
 

@@ -17,6 +17,7 @@ from hush.cli import run
 from hush.errors import PictureError, UsageError
 from hush.imaging.arrays import luminance
 from hush.imaging.files import read
+from hush.restoring.controls import control
 from hush.restoring.denoising import (
     DenoiseOptions,
     FileResult,
@@ -26,7 +27,6 @@ from hush.restoring.denoising import (
     denoise_files,
     plan_files,
 )
-from hush.restoring.controls import control
 from hush.restoring.options import read_bytes
 from tiny import darkening_numbers, write_tiny
 
@@ -106,7 +106,9 @@ def test_grain_comes_back_gray_fine_and_weak() -> None:
     assert abs(control(edge, flat, DenoiseOptions(keep_grain=1)) - flat).max() < 8 / 255
 
 
-@pytest.mark.parametrize("options", [{}, {"keep_detail": 0.7}, {"keep_grain": 1}, {"only": "luma"}, {"only": "chroma"}, {"strength": 0.4}])
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_detail": 0.7}, {"keep_grain": 1}, {"only": "luma"}, {"only": "chroma"}, {"strength": 0.4}]
+)
 def test_tiles_do_not_show_in_what_is_kept(options: dict[str, Any], tiny: str) -> None:
     noisy = floats(100, 90, 3)
     whole, tiled = (denoise(noisy, 25, weights=tiny, precision="exact", tile=t, **options) for t in (1280, 48))

@@ -180,3 +180,17 @@ def test_ssim_of_a_volume_is_the_three_dimensional_one():
     assert ssim_volume(clean, clean) == pytest.approx(1)
     assert ssim_volume(restored, clean) != pytest.approx(ssim(restored, clean), abs=1e-3)
     assert ssim_volume(restored[..., 0], clean[..., 0]) < 1
+
+
+def test_weights_that_must_be_told_learn_noise_without_a_known_level_too(mixed):
+    recipe = Recipe(
+        network="drunet(widths=[8, 16], blocks=1, unshuffle=2)",
+        degradation="poisson(peak=20)",
+        data=DataConfig(root=str(mixed / "clean"), patch=16, batch=2),
+        optimiser=OptimiserConfig(name="adamw"),
+        length=LengthConfig(steps=9),
+        validate_every=1,
+    )
+    reports = train(recipe, mixed / "run", device="cpu")
+    assert math.isfinite(next(report.validation for report in reports if report.validation)["psnr"])
+    reports.close()

@@ -15,7 +15,6 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from hush.errors import UsageError
 from hush.learning.artefacts import jpeg
 from hush.learning.developing import (
     blur,
@@ -113,25 +112,29 @@ def camera(
     is to be restored, since colours and sharpness are the photographer's.
 
     Args:
-        clean: (N, 3, H, W), or (N, 1, H, W), which is taken as gray light.
+        clean: (N, C, H, W); where there are not three channels, each is taken as gray light, by its own camera.
         rng: draws all.
         stops: how many times the light is halved from that of ISO 100; 4 is ISO 1600. Below 0 there is hardly any
             noise.
         quiet: share of pictures without noise of the sensor.
         binned: share of pictures that were made smaller, so that their noise is white.
         compressed: share of pictures that went through JPEG.
-
-    Raises UsageError for other numbers of channels.
     """
-    if clean.shape[1] not in (1, 3):
-        raise UsageError(f"noise camera: pictures of {clean.shape[1]} channels; it takes 1 or 3")
-    light = clean.float().clamp(0, 1).expand(-1, 3, -1, -1)
-    exposure = draw_exposure(len(light), rng, clean.device, stops, quiet, binned, compressed)
+    colour = clean.shape[1] == 3
+    light = clean.float().clamp(0, 1)
+    light = light if colour else light.reshape(-1, 1, *clean.shape[-2:]).expand(-1, 3, -1, -1)
+    shares = [_repeated(value, len(light) // len(clean)) for value in (stops, quiet, binned, compressed)]
+    exposure = draw_exposure(len(light), rng, clean.device, *shares)
     noisy, target = filter_views(*expose(light, exposure, rng), exposure)
     noisy = compress(noisy, exposure, rng)
-    if clean.shape[1] == 1:
-        noisy, target = (to_luma_chroma(view)[0] for view in (noisy, target))
+    if not colour:
+        noisy, target = (to_luma_chroma(view)[0].reshape(clean.shape) for view in (noisy, target))
     return Degraded(noisy.to(clean.dtype), None, target.to(clean.dtype))
+
+
+def _repeated(value: float | Tensor, times: int) -> float | Tensor:
+    """Repeat what each picture has for each of its channels."""
+    return value.repeat_interleave(times) if isinstance(value, Tensor) and value.ndim else value
 
 
 camera.develops = True  # type: ignore[attr-defined]  # gives a clean view of its own, so it comes first in a chain

@@ -30,7 +30,9 @@ def sensor_noise(raw: Tensor, rng: torch.Generator, shot: Tensor, read: Tensor) 
     return normal * (shot * raw.clamp(min=0) + read).sqrt()
 
 
-def line_noise(like: Tensor, rng: torch.Generator, row: Tensor, band: Tensor, period: Tensor, upright: Tensor) -> Tensor:
+def line_noise(
+    like: Tensor, rng: torch.Generator, row: Tensor, band: Tensor, period: Tensor, upright: Tensor
+) -> Tensor:
     """Draw what a sensor adds to whole rows: to each its own offset, and a wave across them.
 
     Row noise is a part of the noise model of Wei, Fu, Yang and Huang, A Physics-based Noise Formation Model for

@@ -13,6 +13,7 @@ from torch import Tensor
 from hush.imaging.metrics import psnr, ssim, to_eight_bit
 from hush.learning.config import Recipe
 from hush.learning.datasets import Item
+from hush.learning.levels import mean_level, measured_level
 from hush.learning.noise import Degradation
 from hush.learning.patches import PictureStore
 
@@ -27,6 +28,7 @@ class Validation:
 
     def __init__(self, items: Sequence[Item], recipe: Recipe, store: PictureStore) -> None:
         self.items, self.store = items, store
+        self.blind = recipe.untold > 0
         spec = recipe.validation_degradation or recipe.degradation
         self.degradation = Degradation(spec) if spec else None
 
@@ -50,13 +52,20 @@ class Validation:
         clean = _batch(self.store(item.clean)).to(device)
         given = clean if item.noisy is None else _batch(self.store(item.noisy)).to(device)
         if self.degradation is None or item.finished:
-            return clean, given, None
+            return clean, given, self._told(None, given - clean)
         # on the CPU, so that the noise is the same on every device
         rng = torch.Generator().manual_seed(number)
         degraded = self.degradation(given.cpu(), rng)
         clean = clean if degraded.clean is None else degraded.clean.to(device)
-        sigma_map = degraded.sigma_map
-        return clean, degraded.noisy.to(device), None if sigma_map is None else sigma_map.to(device)
+        noisy = degraded.noisy.to(device)
+        sigma_map = None if degraded.sigma_map is None else degraded.sigma_map.to(device)
+        return clean, noisy, self._told(sigma_map, noisy - clean)
+
+    def _told(self, sigma_map: Tensor | None, noise: Tensor) -> Tensor | None:
+        """Return what is told of the level: the true one, else its mean as measured, and to blind weights nothing."""
+        if self.blind:
+            return None
+        return mean_level(measured_level(noise)) if sigma_map is None else sigma_map
 
 
 def _batch(pixels: NDArray[np.uint8]) -> Tensor:

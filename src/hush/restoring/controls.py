@@ -65,7 +65,7 @@ def _grain(noisy: Image, restored: Image) -> Image:
     """
     fine = _fine(noisy, restored)
     deviation = np.sqrt(_mean(_mean(np.square(fine))))
-    return fine * (GRAIN / np.maximum(deviation, GRAIN))
+    return np.asarray(fine * (GRAIN / np.maximum(deviation, GRAIN)), np.float32)
 
 
 def _mean(image: Image) -> Image:
