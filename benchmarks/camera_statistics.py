@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 
 from hush.imaging.arrays import luminance
 from hush.imaging.files import find_pictures, read
+from hush.learning.config import read_recipe
+from hush.learning.datasets import Batch
+from hush.learning.methods.supervised import Supervised
 from hush.learning.noise import Degradation
 
 Image = NDArray[np.float32]
@@ -131,6 +135,30 @@ def table(groups: dict[str, NDArray[np.float64]]) -> list[str]:
     return lines
 
 
+def cost(spec: str) -> str:
+    """Measure the processor time of a degradation, and of the rest of a training step of the recipe photo."""
+    recipe = read_recipe("photo", [f"degradation={spec}"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # waiting threads would be counted as work
+    method, shape = (
+        Supervised(recipe, torch.device("cpu")),
+        (recipe.data.batch, 3, recipe.data.patch, recipe.data.patch),
+    )
+    batch, rng = Batch(torch.rand(shape).contiguous(memory_format=torch.channels_last)), torch.Generator()
+    chain, shares = Degradation(spec), []
+    for step in range(6):
+        times = [time.process_time()]
+        chain(batch.clean, rng)
+        times.append(time.process_time())
+        method.step([batch], [rng], step, 0.0)
+        times.append(time.process_time())
+        drawn, whole = np.diff(times)
+        shares.append(drawn / (whole - drawn))
+    torch.set_num_threads(threads)
+    low, high = 100 * min(shares[1:]), 100 * max(shares[1:])  # the first is slower
+    return f"{spec} takes {low:.0f} to {high:.0f} % of the processor time of the rest of a training step, {shape}."
+
+
 def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,6 +166,7 @@ def main() -> None:
     parser.add_argument("--degradation", default="camera(stops=-3..7)", help="as in the recipe photo")
     parser.add_argument("--count", type=int, default=256, help="simulated pictures")
     parser.add_argument("--report", action="store_true", help="also draw the pairs kept for reporting")
+    parser.add_argument("--cost", action="store_true", help="also measure what it costs in training")
     parser.add_argument("--figure", type=Path, help="draw here")
     options = parser.parse_args()
     found: dict[str, list[list[float]]] = {
@@ -148,6 +177,8 @@ def main() -> None:
             found.setdefault(name, []).append(figures)
     groups = {name: np.array(figures) for name, figures in found.items()}
     print("\n".join(table(groups)))
+    if options.cost:
+        print(cost(options.degradation))
     if options.figure:
         draw(groups, options.figure)
 
