@@ -6,18 +6,23 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import HERE
 from hush.cli import run
+from hush.cli.commands import run_command
 from hush.cli.following import follow
 from hush.cli.listing import SECTIONS
 from hush.cli.machine import examine, extras
+from hush.cli.quick import read_line
 from hush.imaging.files import read
 from hush.learning.training import Progress
 from tiny import darkening_numbers, write_tiny
@@ -187,8 +192,35 @@ def test_ctrl_c_ends_quietly(folder, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hush.imaging.files.find_pictures", interrupt)
-    assert run(["denoise", "x.png"]) == 130
+    assert run(["estimate", "x.png"]) == 130
     assert capsys.readouterr().err.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["cat.png"], "stopped; nothing was written"), (["a.png", "b.png", "c.png", "d.png"], "pictures are done")],
+)
+def test_ctrl_c_says_how_far_it_came_and_leaves_no_half_picture(names, said, folder):
+    for name in names:
+        (folder / name).write_bytes((HERE / "data" / "cat.png").read_bytes())
+    code = (
+        "import pathlib, time; from hush.cli import main; from hush.restoring.restorers import Identity\n"
+        "def slow(self, image, *told, **asked): pathlib.Path('begun').touch(); time.sleep(0.7); return image\n"
+        "Identity.__call__ = slow; main()"
+    )
+    line = [sys.executable, "-c", code, "denoise", *names, "-o", "out/", "--weights", "identity"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not Path("out/a.png" if len(names) > 1 else "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    results = sorted(path.name for path in Path("out").iterdir()) if Path("out").is_dir() else []
+    assert results == names[: len(results)]
+    assert len(results) < len(names)
 
 
 def test_a_closed_pipe_is_no_error():
@@ -196,6 +228,40 @@ def test_a_closed_pipe_is_no_error():
         f"{sys.executable} -m hush list metrics | head -c 1", shell=True, capture_output=True, text=True
     )
     assert done.stderr == ""
+
+
+EVERYDAY = (  # words of command lines: what is read without typer, what is not, and what is wrong
+    *("cat.png", "a folder", "-", "-o", "out", "--out", "--weights", "identity", "--sigma", "12", "auto", "--strength"),
+    *("0.5", "--overwrite", "--skip-existing", "--recursive", "--dry-run", "--json", "", "-3", "--sigma=4", "--"),
+    *("--keep-detail", "--jobs", "--nonsense", "much"),
+)
+
+
+def typer_reads(line, monkeypatch):
+    """Return what typer makes of a command line; None if it is wrong."""
+    requests = []
+    with monkeypatch.context() as patch:
+        patch.setattr("hush.cli.pictures.restore", lambda request: requests.append(request) or 0)
+        try:
+            run_command(line)
+        except Exception:
+            return None
+    return requests[0]
+
+
+@given(words=st.lists(st.sampled_from(EVERYDAY), max_size=7))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(words=["cat.png", "a folder", "-o", "out", "--sigma", "12", "--strength", "0.5", "--overwrite", "--json"])
+@example(words=["-", "--out", "-", "--sigma", "auto", "--weights", "identity", "--recursive", "--skip-existing"])
+@example(words=["cat.png", "--sigma", "12", "--sigma", "auto", "--dry-run"])
+def test_what_is_read_without_typer_is_read_alike(words, monkeypatch):
+    read = read_line(["denoise", *words])
+    assert read is None or read == typer_reads(["denoise", *words], monkeypatch)
+
+
+@pytest.mark.parametrize("line", ["photo.jpg", "holiday -o clean", "a.tif --sigma 12 --strength 0.8", "- --json"])
+def test_everyday_lines_do_not_wait_for_typer(line):
+    assert read_line(["denoise", *line.split()]) is not None
 
 
 # --- Pictures
@@ -212,7 +278,7 @@ def test_a_start_imports_what_it_needs_only(folder):
     code = (
         "import sys; from hush.cli import run\n"
         "assert run(['denoise', 'cat.png', '--weights', 'identity']) == 0\n"
-        "heavy = {'torch', 'openvino', 'tifffile', 'skimage', 'rich.progress', 'hush.imaging.isolation'}\n"
+        "heavy = {'typer', 'rich', 'torch', 'openvino', 'tifffile', 'skimage', 'hush.imaging.isolation'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -262,6 +328,45 @@ def test_denoise_tells_programs_in_json(folder, capsys, tiny):
     assert (good["source"], good["target"], good["sigma"]) == ("cat.png", "cat-hush.png", 5)
     assert bad["source"] == "nofile.png"
     assert "no such file" in bad["error"]
+
+
+def test_denoise_says_where_nothing_was_cleaned(folder, capsys, tiny):
+    Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save("flat.png")
+    assert run(["denoise", "flat.png", "--weights", tiny]) == 0
+    assert "no noise was found, so nothing was cleaned; --sigma 10" in capsys.readouterr().err
+    assert run(["denoise", "flat.png", "cat.png", "-o", "out", "--weights", tiny]) == 0
+    assert "in 1 of 2 pictures no noise was found" in capsys.readouterr().err
+    assert run(["denoise", "flat.png", "--weights", tiny, "--sigma", "0", "--overwrite"]) == 0
+    assert capsys.readouterr().err == ""  # who says so knows it
+
+
+def test_denoise_says_how_much_noise_the_weights_know(folder, capsys):
+    recipe = {"degradation": "poisson(peak=30) + gaussian(sigma=0..50)"}
+    weights = str(write_tiny(folder / "fifty.onnx", card={"recipe": recipe}))
+    assert run(["denoise", "cat.png", "--weights", weights, "--sigma", "51"]) == 0
+    assert "sigma 51: the weights" in (said := capsys.readouterr().err)
+    assert "trained up to 50" in said
+    for more in (["--sigma", "50"], ["--sigma", "51", "--weights", "classical:median"]):
+        assert run(["denoise", "cat.png", "--weights", weights, "--overwrite", *more]) == 0
+        assert capsys.readouterr().err == ""
+
+
+def test_results_of_an_earlier_run_are_left_out_and_it_says_so(folder, capsys):
+    for inputs in (["."], ["*.png"], ["cat.png", "camera.png", "cat-hush.png"]):
+        assert run(["denoise", "cat.png", "--weights", "identity", "--overwrite"]) == 0
+        capsys.readouterr()
+        assert run(["denoise", *inputs, "-o", "out", "--overwrite", "--weights", "identity"]) == 0
+        captured = capsys.readouterr()
+        assert captured.out.count("->") == 2
+        assert "left out 1 picture, the result of an earlier run" in captured.err
+    assert run(["denoise", "cat-hush.png", "--weights", "identity"]) == 0
+    assert "cat-hush-hush.png" in capsys.readouterr().out
+
+
+def test_a_folder_of_folders_needs_recursive(folder, capsys):
+    (folder / "years" / "2024").mkdir(parents=True)
+    assert run(["denoise", "years", "--weights", "identity"]) == 1
+    assert "add --recursive" in capsys.readouterr().err
 
 
 def test_denoise_goes_into_subfolders_only_when_told(folder, capsys):
@@ -318,7 +423,7 @@ def test_train_export_and_denoise(folder, capsys):
     assert "PSNR" in captured
     assert "runs/tiny/best.onnx" in captured
     assert run(["export", "runs/tiny/best.safetensors", "-o", "mine.onnx"]) == 0
-    assert run(["export", "runs/tiny/best.safetensors", "-o", "mine.onnx"]) == 2
+    assert run(["export", "runs/tiny/best.safetensors", "-o", "mine.onnx"]) == 1
     for out, weights in (("a.png", "mine.onnx"), ("b.png", "runs/tiny/best.onnx")):
         assert run(["denoise", "cat.png", "-o", out, "--sigma", "25", "--weights", weights]) == 0
     assert np.array_equal(read("a.png").pixels, read("b.png").pixels)

@@ -26,7 +26,8 @@ from hush.restoring.denoising import (
     denoise_files,
     open_restorer,
 )
-from hush.restoring.restorers import GRAY_LEVEL
+from hush.restoring.restorers import GRAY_LEVEL, NetworkRestorer
+from hush.restoring.runtimes import Limits
 from tiny import darkening_numbers, write_tiny
 
 DTYPES = [np.uint8, np.uint16, np.float16, np.float32, np.float64, np.bool_]
@@ -177,10 +178,27 @@ def test_tiled_equals_untiled(shape: tuple[int, ...], tiny: str) -> None:
 
 @pytest.mark.parametrize("size", [(1300, 1300), (3000, 4000), (1281, 40), (9000, 7000)])
 def test_tiles_waste_little(size: tuple[int, int]) -> None:
-    tile = module.cheapest_tile(*size, 1280, 48)
+    tile = module.cheapest_tile(*size, 1280, 48, 16)
     assert tile <= 1280
     tiles = plan_tiles(*size, tile, 48)
     assert len(tiles) * tiles[0].height * tiles[0].width < 1.3 * size[0] * size[1]
+
+
+@pytest.mark.parametrize("multiple", [1, 24, 40, 64])
+def test_tiles_start_where_the_network_starts_its_blocks(multiple: int) -> None:
+    """A network that takes pictures apart in blocks gives the same in tiles only if they start with a block."""
+
+    class Blocks:
+        name = description = "blocks"
+        limits = Limits(channels=3, sigma_map=False, overlap=4, multiple=multiple)
+
+        def __call__(self, noisy: np.ndarray, sigma_map: np.ndarray | None = None) -> np.ndarray:
+            rows, columns = (np.arange(side) % multiple for side in noisy.shape[2:])
+            return noisy + np.float32(0.001) * (rows[:, None] + columns)
+
+    image = array(np.float32, (300, 331, 3))
+    whole, tiled = (NetworkRestorer(Blocks(), tile)(image) for tile in (1280, 150))
+    np.testing.assert_allclose(whole, tiled, atol=1e-5)
 
 
 def test_progress_counts_tiles(tiny: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 import typer
 
 from conftest import HERE
-from hush.cli import app, run
+from hush.cli import run
+from hush.cli.commands import app
 
 ROOT = HERE.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

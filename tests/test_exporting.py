@@ -100,6 +100,7 @@ def test_the_file_is_in_the_form_that_ships(exported: Exported) -> None:
 def test_the_card_says_what_the_network_takes(exported: Exported) -> None:
     card, limits = open_weights(exported.file).card, exported.network.limits
     assert (card.channels, card.sigma_map, card.overlap) == (limits.channels, limits.sigma_map, limits.overlap)
+    assert card.multiple == exported.network.multiple
     assert not (card.bf16 and exported.name in ("autoencoder", "ffdnet")), "they end in no sum with the noisy picture"
     assert (card.summary, card.recipe) == ("größer", {"steps": 7})
 

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from hush.imaging.files import Metadata, Picture, read, write
-from hush.imaging.formats import colour, jpeg, png, previews, webp
+from conftest import HERE
+from hush.imaging.files import Metadata, Pages, Picture, read, read_pages, write, write_pages
+from hush.imaging.formats import avif, colour, jpeg, png, previews, webp
+from hush.imaging.formats.boxes import coded_parts
+from hush.imaging.formats.codecs import vips_image
 from hush.imaging.formats.pillow import PillowCoding
+from hush.imaging.formats.quantisers import av1_quantiser
 from hush.imaging.formats.tags import directories
 
 RNG = np.random.default_rng(0)
@@ -215,6 +219,83 @@ def test_the_quality_of_a_webp_is_found_or_a_better_one(quality: int, method: in
     assert webp.estimate_quality(b"cut") == webp.QUALITY
 
 
+@pytest.mark.parametrize("quality", [1, 10, 33, 50, 62, 75, 90, 97, 100])
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+def test_an_avif_is_written_as_finely_as_it_was(quality: int, subsampling: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "x.avif", tmp_path / "y.avif"
+    source.write_bytes(encoded(NOISY, "avif", quality=quality, subsampling=subsampling))
+    picture = read(source)
+    assert quality - 1 <= picture.coding.quality <= quality
+    write(target, picture)
+    assert quantiser(target) <= quantiser(source)
+
+
+def quantiser(path: Path) -> int:
+    """Return AV1's step, 0 to 255."""
+    (part,) = coded_parts(path.read_bytes())
+    found = av1_quantiser(part.data)
+    assert found is not None
+    return found
+
+
+def test_a_deep_avif_is_written_as_finely_as_it_was(tmp_path: Path) -> None:
+    source, target = tmp_path / "x.avif", tmp_path / "y.avif"
+    source.write_bytes(vips_image(NOISY[:64, :64]).heifsave_buffer(compression="av1", bitdepth=10, Q=71, effort=3))
+    write(target, read(source))
+    assert 0 < quantiser(target) <= quantiser(source)
+
+
+@pytest.mark.parametrize("tiles", [{"tile_rows": 1, "tile_cols": 1}, {"tile_rows": 2, "tile_cols": 0}])
+def test_the_header_of_a_picture_in_av1_is_read_past_its_tiles(tiles: dict[str, int], tmp_path: Path) -> None:
+    large = np.tile(NOISY, (4, 4, 1))
+    options = {"quality": 50, "speed": 10, "autotiling": False, **tiles}
+    (tmp_path / "x.avif").write_bytes(encoded(large, "avif", **options))
+    (tmp_path / "y.avif").write_bytes(encoded(NOISY, "avif", quality=50))
+    assert quantiser(tmp_path / "x.avif") == quantiser(tmp_path / "y.avif")
+
+
+def box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+@pytest.mark.parametrize("place", ["mdat", "idat"])
+def test_the_tiles_of_a_grid_are_found(place: str) -> None:
+    """As telephones write them: the picture that is shown is a grid, and holds no bytes of AV1 itself."""
+    coded = [coded_parts(encoded(NOISY, "avif", quality=q))[0] for q in (50, 80)]
+    kinds = [b"grid", b"av01", b"av01"]
+    infos = [box(b"infe", struct.pack(">IHH4sB", 2 << 24, i + 1, 0, kind, 0)) for i, kind in enumerate(kinds)]
+    content = bytes(8) + b"".join(part.data for part in coded)
+    begins = [0, 8, 8 + len(coded[0].data), len(content)]
+
+    def meta(start: int) -> bytes:
+        places = b"".join(
+            struct.pack(">HHHHII", i + 1, place == "idat", 0, 1, start + begins[i], begins[i + 1] - begins[i])
+            for i in range(3)
+        )
+        parts = box(b"pitm", struct.pack(">IH", 0, 1)) + box(b"iinf", struct.pack(">IH", 0, 3) + b"".join(infos))
+        parts += box(b"iloc", struct.pack(">IBBH", 1 << 24, 0x44, 0, 3) + places)
+        parts += box(b"iref", bytes(4) + box(b"dimg", struct.pack(">HHHH", 1, 2, 2, 3)))
+        whose = struct.pack(">II", 0, 2) + b"".join(struct.pack(">HBB", i, 1, 0x81) for i in (2, 3))
+        parts += box(b"iprp", box(b"ipco", box(b"av1C", coded[0].config)) + box(b"ipma", whose))
+        return box(b"meta", bytes(4) + parts + (box(b"idat", content) if place == "idat" else b""))
+
+    head = box(b"ftyp", b"avif\0\0\0\0mif1")
+    start = 0 if place == "idat" else len(head) + len(meta(0)) + 8
+    data = head + meta(start) + (box(b"mdat", content) if place == "mdat" else b"")
+    assert [part.data for part in coded_parts(data)] == [part.data for part in coded]
+    assert avif.quality_of(data) == 80  # the finest counts
+
+
+def test_boxes_that_lead_nowhere_leave_the_quality_unknown(tmp_path: Path) -> None:
+    data = encoded(NOISY, "avif", quality=50)
+    for name in (b"iloc", b"pitm", b"iinf", b"ipma", b"av01"):
+        broken = data.replace(name, b"what", 1)
+        assert coded_parts(broken) == []
+        assert avif.quality_of(broken) == avif.QUALITY
+    for cut in range(0, len(data), 37):
+        assert 1 <= avif.quality_of(data[:cut]) <= 100
+
+
 def test_a_bmp_keeps_its_alpha(tmp_path: Path) -> None:
     pixels = np.dstack([NOISY, NOISY[..., 0]])
     target = write(tmp_path / "x.bmp", Picture(pixels, metadata=Metadata(dpi=(300.0, 300.0))))
@@ -279,3 +360,25 @@ def test_a_profile_made_of_numbers_is_what_another_programme_makes_of_them() -> 
             gray = np.repeat(NOISY[..., :1], 3, axis=2)
             again = np.asarray(ImageCms.profileToProfile(Image.fromarray(gray), made, own)).astype(int)
             assert np.abs(again - gray).max() <= 1  # white stays white
+
+
+# GIF
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    return [page.pixels.astype(float) for page in read_pages(path)]
+
+
+def test_the_colours_of_an_animation_do_not_flicker_and_follow_a_cut(tmp_path: Path) -> None:
+    """A palette chosen anew for each frame would add a quarter to what differs between these."""
+    scene = np.asarray(Image.open(HERE / "data" / "coffee.png").convert("RGB").resize((160, 120)), float)
+    other = np.asarray(Image.open(HERE / "data" / "mountains.jpg").convert("RGB").resize((160, 120)), float)
+    true = [np.clip(s + RNG.normal(0, 2, s.shape), 0, 255).astype(np.uint8) for s in [scene] * 4 + [other] * 2]
+    like = Pages("gif", 6, lambda: iter(()), frames=True, coding=())
+    write_pages(tmp_path / "x.gif", [Picture(frame, duration=40) for frame in true], like)
+    written = frames_of(tmp_path / "x.gif")
+    for i in range(3):
+        differs = np.abs(true[i + 1].astype(float) - true[i]).mean()
+        assert np.abs(written[i + 1] - written[i]).mean() < 1.1 * differs
+    errors = [np.sqrt(np.square(a - b).mean()) for a, b in zip(written, true, strict=True)]
+    assert max(errors) < 5

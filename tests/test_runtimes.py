@@ -138,7 +138,7 @@ def test_a_damaged_file_is_refused(runtime: str, weights: Weights, tmp_path: Pat
     if runtime == "torch":
         damaged.write_bytes(content[: len(content) // 2])
     with pytest.raises(WeightsError, match=r"damaged\.onnx"):
-        open_runtime(broken, runtime=runtime, device="cpu")
+        open_runtime(broken, runtime=runtime, device="cpu")(*batch(1, 8, 8))
 
 
 def test_torch_refuses_numbers_of_another_network(weights: Weights, tmp_path: Path) -> None:
@@ -268,6 +268,16 @@ def test_without_a_home_nothing_is_cached(named: Weights, tmp_path: Path, monkey
     monkeypatch.setattr(module, "cache_folder", lambda: None)
     open_runtime(named)
     assert cached(tmp_path) == []
+
+
+def test_openvino_comes_with_its_converter_when_somebody_asks_for_it():
+    program = (
+        "import sys; from hush.restoring.runtimes import _import_openvino; openvino = _import_openvino(); "
+        "assert 'openvino.tools.ovc' not in sys.modules; assert not hasattr(openvino, 'convert_modle'); "
+        "print(openvino.convert_model.__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "openvino.tools.ovc.convert"
 
 
 def test_openvino_reports_to_nobody():

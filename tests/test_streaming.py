@@ -16,7 +16,7 @@ from PIL import Image
 
 from conftest import HERE, shared_data
 from hush.errors import PictureError
-from hush.imaging.files import read, write
+from hush.imaging.files import read, read_pages, write
 from hush.imaging.formats.picture import Metadata, Picture
 from hush.imaging.formats.tiff import TiffCoding
 from hush.imaging.layouts import read_layout
@@ -25,6 +25,7 @@ from hush.imaging.tiles import Tile
 from hush.imaging.windows import FileWindows
 from hush.restoring import denoising, large, working
 from hush.restoring.denoising import DenoiseOptions, denoise_file
+from hush.restoring.memory import resident
 from hush.restoring.restorers import NetworkRestorer
 from tiny import write_tiny
 
@@ -74,7 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all files seem too large for memory."""
-    monkeypatch.setattr(large, "WHOLE", 1e12)
+    monkeypatch.setattr(large, "SMALLEST_WORK", 10**15)
     monkeypatch.setattr(working, "SAMPLE", 24)
 
 
@@ -130,6 +131,37 @@ def test_what_is_decoded_as_a_whole_says_so(name: str) -> None:
     assert layout is not None
     assert layout.open is None
     assert layout.kind
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("hopper.webp", "hopper_orientation_6.webp", "transparent.webp", "hopper.avif", "rot1mir0.avif", "hopper.gif"),
+        *("dispose_none.gif", "hopper_rle8.bmp", "la.tga", "hopper.ppm", "hopper_16bit.pgm"),
+    ],
+)
+def test_the_size_of_what_is_decoded_as_a_whole_is_known_before(name: str) -> None:
+    layout = read_layout(shared_data("formats", name))
+    assert layout is not None
+    page = next(iter(read_pages(shared_data("formats", name))))
+    assert sorted(layout.shape[:2]) == sorted(page.size)  # turned after decoding
+    assert layout.nbytes >= page.pixels.nbytes
+    assert layout.open is None
+
+
+def test_the_size_of_a_heif_is_known_without_its_decoder() -> None:
+    layout = read_layout(shared_data("formats", "hopper.heif"))
+    assert layout is not None
+    assert (layout.shape, layout.kind) == ((128, 128, 3), "HEIF")
+
+
+def test_a_webp_that_does_not_fit_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    Image.new("RGB", (9000, 8000)).save(tmp_path / "a.webp", quality=1, method=0)
+    options = DenoiseOptions(weights="identity", max_memory=resident() + 400 * 2**20)
+    with pytest.raises(
+        PictureError, match=r"a\.webp: WebP is decoded as a whole; these 9000x8000 pixels take 2\.\d GB"
+    ):
+        denoise_file(tmp_path / "a.webp", options=options)
 
 
 def test_tiles_and_big_tiff_stay(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
+from hush.cli.following import training_line
 from hush.errors import RecipeError, TrainingError
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
 from hush.learning.runs import read_log
-from hush.learning.training import train
+from hush.learning.training import Progress, train
+from hush.restoring.weights import open_weights
 
 TINY = [
     "network=drunet(widths=[8, 16], blocks=1, unshuffle=2)",
@@ -91,6 +94,15 @@ def test_it_learns(pictures, tmp_path):
     recipe = tiny(pictures, *settings)
     figures = list(train(recipe, tmp_path / "run"))[-1].validation
     assert figures["psnr"] > figures["psnr_input"] + 5
+
+
+def test_a_line_says_when_restored_is_worse_than_the_input():
+    progress = Progress(1, 0.1, 1.0, 9.0, {"loss": 0.1, "mse": 0.1}, 1.0, 1.0, 1.0, 0.0)
+    bad, good = ({"psnr": psnr, "ssim": 0.5, "psnr_input": 20.0} for psnr in (19.9, 20.1))
+    assert "WORSE THAN THE INPUT (20.00 dB)" in training_line(replace(progress, validation=bad))
+    assert "WORSE" not in training_line(replace(progress, validation=good))
+    assert "accuracy 40.0%" in training_line(replace(progress, validation={"accuracy": 0.4, "cross_entropy": 2.0}))
+    assert "WORSE" not in training_line(progress)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
@@ -175,6 +187,39 @@ def test_starting_from_weights_names_what_does_not_fit(pictures, tmp_path):
                 )
             )
         )
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "safetensors"])
+def test_the_card_tells_the_curve_and_what_came_before(suffix, pictures, tmp_path):
+    settings = ["length.steps=4", "validate_every=2"]
+    list(train(tiny(pictures, *settings), tmp_path / "first"))
+    list(train(tiny(pictures, *settings), tmp_path / "second", start=tmp_path / "first" / f"last.{suffix}"))
+    first, second = (open_weights(tmp_path / run / "last.onnx").card.training for run in ("first", "second"))
+    judged = [e for e in read_log(tmp_path / "second") if "validation" in e]
+    assert [megapixels for megapixels, _ in second["curve"]] == [round(e["megapixels"], 1) for e in judged]
+    assert [psnr for _, psnr in second["curve"]] == [round(e["validation"]["psnr"], 3) for e in judged]
+    assert "started_from" not in first
+    assert second["started_from"] == {"name": "gaussian", **first}
+
+
+def test_a_classifier_learns_and_becomes_part_of_a_guided_network(pictures, tmp_path):
+    classifier = "resnet_classifier(widths=[8, 16], blocks=1, classes=4)"
+    settings = ["data.set=tiles(size=48)", "data.root=", "data.augment=mirror", "optimiser.name=adamw"]
+    settings += ["data.validation=", "data.batch=8", "degradation=gaussian(sigma=10)"]
+    learn = [f"network={classifier}", "method=classification", "length.steps=40", "validate_every=40"]
+    last = list(train(tiny(pictures, *settings, *learn, "optimiser.rate=1e-2"), tmp_path / "first"))[-1]
+    assert last.validation.keys() == {"accuracy", "cross_entropy"}
+    assert last.validation["accuracy"] > 0.4  # of four photographs
+    assert not (tmp_path / "first" / "best.onnx").exists(), "a classifier restores nothing"
+    guided = f"network=guided_unet(classifier='{classifier}', classes=4, widths=[8, 12])"
+    start = f"classifier={tmp_path / 'first' / 'last.safetensors'}"
+    (report,) = train(tiny(pictures, *settings, guided, "length.steps=2"), tmp_path / "second", start=start)
+    assert report.unfitting == []
+    first, second = numbers(tmp_path / "first"), numbers(tmp_path / "second")
+    assert all(torch.equal(value, second[f"classifier.{name}"]) for name, value in first.items())
+    assert (tmp_path / "second" / "best.onnx").exists()
+    with pytest.raises(RecipeError, match="needs labels"):
+        next(iter(train(tiny(pictures, *learn), tmp_path / "third")))
 
 
 def test_mistakes_are_refused_before_anything_is_written(pictures, tmp_path):

@@ -57,6 +57,11 @@ def test_a_card_of_a_later_version_opens() -> None:
     assert Card.from_json(json.dumps(content)) == CARD
 
 
+def test_a_card_of_an_earlier_version_opens() -> None:
+    content = {key: value for key, value in json.loads(CARD.to_json()).items() if key != "multiple"}
+    assert Card.from_json(json.dumps(content)).multiple == 16
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -64,6 +69,7 @@ def test_a_card_of_a_later_version_opens() -> None:
         ({"sigma_map": "yes"}, "true or false"),
         ({"overlap": -1}, "number of pixels"),
         ({"overlap": True}, "number of pixels"),
+        ({"multiple": 0}, "number of pixels"),
         ({"network": 5}, "must be text"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,8 @@ def complain(text: str) -> None:
 
 def say_json(value: Any, *, indent: int | None = None) -> None:
     """Print a value for programs; paths become text."""
+    import json
+
     say(json.dumps(value, ensure_ascii=False, indent=indent, default=_plain))
 
 

@@ -1,25 +1,18 @@
-"""The command ``hush denoise``."""
+"""The options of ``hush denoise``, as typer reads and explains them; what it does stands in ``pictures``."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from hush.cli.console import bar, complain, duration, say, say_json
 from hush.errors import UsageError
 
-if TYPE_CHECKING:
-    from hush.restoring.denoising import DenoiseOptions, FileFailure, FileResult, FileSkipped, Job
-
-PIPE = "-"  # stdin as an input, stdout as an output
 DETAIL = "0.5"  # what --keep-detail without a number means
+FLAG = ""  # the metavar of an option that takes nothing, for which typer would show a type
 CONTROL, MACHINE, FILES = "Control", "Machine", "Files"
 
 
@@ -80,7 +73,12 @@ def denoise(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders or globs; - is stdin.")],
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="A file for one picture, a folder, or - for stdout. Default: beside INPUT."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE|FOLDER|-",
+            help="A file for one picture, a folder, or - for stdout. Default: beside INPUT.",
+        ),
     ] = None,
     weights: WeightsOption = "gaussian",
     sigma: Annotated[
@@ -134,11 +132,13 @@ def denoise(
         ),
     ] = "auto",
     only_luma: Annotated[
-        bool, typer.Option("--only-luma", rich_help_panel=CONTROL, help="Leave the colours as they are.")
+        bool, typer.Option("--only-luma", metavar=FLAG, rich_help_panel=CONTROL, help="Leave the colours as they are.")
     ] = False,
     only_chroma: Annotated[
         bool,
-        typer.Option("--only-chroma", rich_help_panel=CONTROL, help="Leave the luminance: take colour noise only."),
+        typer.Option(
+            "--only-chroma", metavar=FLAG, rich_help_panel=CONTROL, help="Leave the luminance: take colour noise only."
+        ),
     ] = False,
     runtime: RuntimeOption = "auto",
     device: DeviceOption = "auto",
@@ -163,19 +163,26 @@ def denoise(
         typer.Option(metavar="N", rich_help_panel=MACHINE, help="Pictures that are decoded and encoded at a time."),
     ] = None,
     recursive: Annotated[
-        bool, typer.Option("--recursive", rich_help_panel=FILES, help="Search folders inside folders too.")
+        bool,
+        typer.Option("--recursive", metavar=FLAG, rich_help_panel=FILES, help="Search folders inside folders too."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=FILES, help="Replace files that exist.")
+        bool, typer.Option("--overwrite", metavar=FLAG, rich_help_panel=FILES, help="Replace files that exist.")
     ] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", rich_help_panel=FILES, help="Leave out what has a result already.")
+        bool,
+        typer.Option(
+            "--skip-existing", metavar=FLAG, rich_help_panel=FILES, help="Leave out what has a result already."
+        ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", rich_help_panel=FILES, help="Say what would be written, and write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", metavar=FLAG, rich_help_panel=FILES, help="Say what would be written, and write nothing."
+        ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=FILES, help="Print one JSON object per picture.")
+        bool, typer.Option("--json", metavar=FLAG, rich_help_panel=FILES, help="Print one JSON object per picture.")
     ] = False,
 ) -> None:
     """Remove the noise from pictures.
@@ -193,9 +200,9 @@ def denoise(
     """
     if only_luma and only_chroma:
         raise UsageError("both --only-luma and --only-chroma are given; together they are the whole picture: give none")
-    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # 0.1 s of imports that hush never uses
+    from hush.cli.pictures import Request, restore
     from hush.imaging.ranges import read_range
-    from hush.restoring.options import DenoiseOptions, read_bytes
+    from hush.restoring.options import DenoiseOptions, read_bytes, read_sigma
 
     options = DenoiseOptions(
         sigma=read_sigma(sigma),
@@ -216,144 +223,4 @@ def denoise(
         range=read_range(value_range),
         max_memory=None if max_memory is None else read_bytes(max_memory),
     )
-    if dry_run:
-        _show_plan(inputs, out, options, recursive, as_json)
-    elif PIPE in (*inputs, out):
-        with _piped(inputs, out) as (source, target, folder):
-            _work([source], target, options, recursive, as_json, silent=out in (None, PIPE), folder=folder)
-    else:
-        _work(inputs, out, options, recursive, as_json)
-
-
-def _work(
-    inputs: list[str],
-    out: str | None,
-    options: DenoiseOptions,
-    recursive: bool,
-    as_json: bool,
-    *,
-    silent: bool = False,
-    folder: str = "",
-) -> None:
-    """Restore pictures, show each result unless ``silent``, and at the end what failed.
-
-    Of what lies in ``folder``, which nobody needs to know of, the bare names are shown.
-    """
-    from hush.imaging.files import find_pictures
-    from hush.restoring.denoising import FileFailure, denoise_files
-
-    total = len(find_pictures(inputs, recursive=recursive))
-    failures: list[FileFailure] = []
-    done = 0
-    with bar("denoising", total) as show:
-
-        def show_tiles(tile: int, tiles: int) -> None:
-            show(done + tile / tiles)
-
-        for result in denoise_files(inputs, out, options, recursive=recursive, progress=show_tiles):
-            done += 1
-            show(done, description=f"{done} of {total}")
-            if isinstance(result, FileFailure):
-                failures.append(result)
-            if not silent:
-                _show_result(result, as_json, folder)
-    if failures:
-        _complain_of([_bare(failure.error, folder) for failure in failures], total)
-        raise typer.Exit(1)
-
-
-def read_sigma(text: str) -> float | None:
-    """Read --sigma: a number, or auto for None.
-
-    Raises UsageError for anything else.
-    """
-    if text == "auto":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(
-            f"sigma is {text!r}; it must be auto or a number from 0 to 255 (8-bit scale), such as 25"
-        ) from None
-
-
-def _bare(value: object, folder: str) -> str:
-    return str(value).replace(folder, "") if folder else str(value)
-
-
-def _show_result(result: FileResult | FileFailure | FileSkipped, as_json: bool, folder: str) -> None:
-    from hush.restoring.denoising import FileFailure, FileSkipped
-
-    source = _bare(result.source, folder)
-    if isinstance(result, FileFailure):
-        if as_json:
-            say_json({"source": source, "error": _bare(result.error, folder)})
-    elif isinstance(result, FileSkipped):
-        if as_json:
-            say_json({**vars(result), "skipped": True})
-        else:
-            say(f"{source}: {result.target} exists, skipped")
-    elif as_json:
-        say_json({**vars(result), "source": source})
-    else:
-        level = "" if result.sigma is None else f"sigma {result.sigma:.1f}, "
-        pages = "" if result.pages == 1 else f"{result.pages} pages, "
-        size = f"{level}{pages}{result.megapixels:.2f} MP, {duration(result.seconds)}"
-        say(f"{source} -> {result.target}  ({size})")
-
-
-def _complain_of(problems: list[str], total: int) -> None:
-    if total > 1:
-        complain(f"{len(problems)} of {total} pictures failed:")
-    for problem in problems:
-        complain(problem)
-
-
-def _show_plan(inputs: list[str], out: str | None, options: DenoiseOptions, recursive: bool, as_json: bool) -> None:
-    """Say what would be written."""
-    from hush.restoring.denoising import plan_files
-
-    jobs = plan_files(inputs, out, options, recursive=recursive)
-    for job in jobs:
-        if as_json:
-            say_json(_planned(job))
-        elif not job.problem:
-            say(f"{job.source}: {job.target} exists, skipped" if job.skipped else f"{job.source} -> {job.target}")
-    problems = [job.problem for job in jobs if job.problem]
-    if problems:
-        _complain_of(problems, len(jobs))
-        raise typer.Exit(1)
-
-
-def _planned(job: Job) -> dict[str, Any]:
-    if job.problem:
-        return {"source": job.source, "error": job.problem}
-    return {"source": job.source, "target": job.target, **({"skipped": True} if job.skipped else {})}
-
-
-@contextmanager
-def _piped(inputs: list[str], out: str | None) -> Iterator[tuple[str, str, str]]:
-    """Give stdin and stdout the form of files for as long as the work takes.
-
-    Yields source, target, and the folder that is temporary, with its separator. Raises UsageError where - stands beside
-    other inputs.
-    """
-    import os
-    import shutil
-    import tempfile
-
-    if len(inputs) > 1 or Path(inputs[0]).is_dir():
-        raise UsageError("- (stdin or stdout) takes one picture; name files and a folder for more")
-    with tempfile.TemporaryDirectory(prefix="hush-") as folder:
-        source = Path(inputs[0])
-        if inputs[0] == PIPE:
-            source = Path(folder, PIPE)
-            with source.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-        to_stdout = out is None or out == PIPE
-        target = Path(folder, f"restored{source.suffix}") if to_stdout else Path(str(out))
-        yield str(source), str(target), folder + os.sep
-        if to_stdout:
-            with target.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+    raise typer.Exit(restore(Request(inputs, out, options, recursive, dry_run, as_json)))

@@ -10,12 +10,17 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from hush.cli.console import bar, complain, duration, say
+from hush.cli.console import bar, complain, duration, say, show_table
 
 if TYPE_CHECKING:
+    from hush.judging.findings import Findings
+    from hush.judging.study import StudyProgress
     from hush.learning.training import Progress
+
+
+Report = TypeVar("Report")
 
 
 def follow(reports: Generator[Progress, None, None], name: str, folder: Path) -> None:
@@ -39,6 +44,33 @@ def follow(reports: Generator[Progress, None, None], name: str, folder: Path) ->
         raise
 
 
+def follow_study(reports: Generator[StudyProgress, None, None], name: str) -> Findings:
+    """Show a study until it ends, print its tables and warnings, and return what it found.
+
+    The first Ctrl-C ends it after a report, and raises KeyboardInterrupt.
+    """
+    from hush.judging.report import difference_tables, result_tables
+
+    try:
+        with _asked_to_stop() as asked, bar(name, 1.0) as show:
+            for report in _until(asked, reports):
+                show(report.share, description=str(report))
+                if report.training is None or report.training.validation:
+                    say(str(report))
+    except KeyboardInterrupt:
+        complain("stopped. The same command goes on where it was")
+        raise
+    findings = report.findings
+    assert findings is not None  # of the last report
+    for table in result_tables(findings):
+        show_table(table.headers, table.rows, title=table.title)
+    for table in difference_tables(findings):
+        show_table(table.headers, table.rows, title=table.title, left=(0, 1))
+    for warning in findings.warnings:
+        complain(f"WARNING: {warning}")
+    return findings
+
+
 def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
     """Show a training as a bar, and a line for each validation; warn if it ends worse than its input."""
     judged: dict[str, float] = {}
@@ -58,13 +90,18 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
     say(f"Run directory: {folder}. Use it: hush denoise PICTURE --weights {folder / 'best.onnx'}")
 
 
+FORMS = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "accuracy": "accuracy {:.1%}"}
+
+
 def training_line(report: Progress) -> str:
     """Return a report of a training as one line."""
     parts = [f"step {report.step}", f"{report.share:.0%}"]
     single = len(report.losses) == 2 and "loss" in report.losses  # the sum of one term
     parts += [f"{name} {value:.4g}" for name, value in report.losses.items() if name == "loss" or not single]
-    if report.validation:
-        parts += [f"PSNR {report.validation['psnr']:.2f} dB", f"SSIM {report.validation['ssim']:.4f}"]
+    judged = report.validation or {}
+    parts += [form.format(judged[name]) for name, form in FORMS.items() if name in judged]
+    if judged.get("psnr", 0.0) < judged.get("psnr_input", 0.0):
+        parts.append(f"WORSE THAN THE INPUT ({judged['psnr_input']:.2f} dB)")
     parts += [f"{report.images_per_second:.1f} images/s", f"{report.megapixels_per_second:.2f} MP/s"]
     return "  ".join([*parts, f"waiting {report.waiting:.1%}", f"{duration(report.remaining)} left"])
 
@@ -86,8 +123,8 @@ def _asked_to_stop() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _until(asked: Event, reports: Generator[Progress, None, None]) -> Iterator[Progress]:
-    """Pass reports on; once asked to stop, close the training and interrupt."""
+def _until(asked: Event, reports: Generator[Report, None, None]) -> Iterator[Report]:
+    """Pass reports on; once asked to stop, close what makes them and interrupt."""
     with closing(reports):
         for report in reports:
             yield report

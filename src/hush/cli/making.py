@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hush.cli.console import bar, complain, number, say, say_json, show_table
-from hush.cli.denoising import DeviceOption, PrecisionOption, RuntimeOption, weight_names
+from hush.cli.denoising import FLAG, DeviceOption, PrecisionOption, RuntimeOption, weight_names
 from hush.cli.using import JsonOption
-from hush.errors import MissingExtra, UsageError, need
+from hush.errors import HushError, MissingExtra, UsageError, need
 from hush.names import nearest
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ def recipe_names() -> list[str]:
     return list(shipped_recipes())
 
 
+def study_names() -> list[str]:
+    """Return what completes STUDY."""
+    from hush.judging.plans import shipped_studies
+
+    return list(shipped_studies())
+
+
 def section_names() -> list[str]:
     """Return what completes `hush list`."""
     from hush.cli.listing import SECTIONS
@@ -36,7 +44,7 @@ def section_names() -> list[str]:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (train, evaluate, export):
+    for command in (train, evaluate, study, export):
         app.command(rich_help_panel=PANEL)(command)
     app.command("list", rich_help_panel=PANEL)(list_parts)
 
@@ -54,10 +62,17 @@ def train(
         Options, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run directory. Default: runs/NAME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run directory's checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", metavar=FLAG, help="Go on from the run directory's checkpoint.")
+    ] = False,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="WEIGHTS", autocompletion=weight_names, help="Start from these weights."),
+        typer.Option(
+            "--from",
+            metavar="WEIGHTS",
+            autocompletion=weight_names,
+            help="Start from these weights; PART=WEIGHTS for a part of the network.",
+        ),
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -120,9 +135,11 @@ def evaluate(
     sigma: Annotated[
         str, typer.Option(metavar="given|auto|N", help="What the restorer is told: the true level, nothing, or N.")
     ] = "given",
-    clip: Annotated[bool, typer.Option("--clip", help="Clip noisy pictures to [0, 1]; the field does not.")] = False,
+    clip: Annotated[
+        bool, typer.Option("--clip", metavar=FLAG, help="Clip noisy pictures to [0, 1]; the field does not.")
+    ] = False,
     quantise: Annotated[
-        bool, typer.Option("--quantise", help="Round noisy pictures to 8 bit; the field does not.")
+        bool, typer.Option("--quantise", metavar=FLAG, help="Round noisy pictures to 8 bit; the field does not.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many pictures of each data set.")] = None,
@@ -220,6 +237,59 @@ def _decimals(name: str) -> int:
     return 2 if name == "psnr" else 4
 
 
+def study(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            autocompletion=study_names,
+            help="A .toml file, or the name of a study that ships (see: hush list studies).",
+        ),
+    ],
+    settings: Annotated[
+        Options,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the study, or of its base recipe. Repeatable."
+        ),
+    ] = None,
+    setting: Annotated[
+        str, typer.Option(metavar="quick|smoke|full", help="How much of it: minutes, seconds, or all.")
+    ] = "full",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder of runs and report. Default: studies/NAME-SETTING.")
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write NAME.json and NAME.md there too; text around the tables is kept."),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train several denoisers, judge them on the same pictures, and report.
+
+    Writes NAME.html (tables, charts, loss maps, pictures), NAME.json and
+    NAME.md. What is trained already is not trained again: after Ctrl-C or a
+    kill the same command goes on.
+
+    \b
+    hush study o2-models --setting smoke
+    hush study o2-models --set data.root=STL10 --set length.steps=500
+    hush study my-study.toml --out studies/mine
+    """
+    need("torch", "train")
+    from hush.cli.following import follow_study
+    from hush.judging.plans import read_study
+    from hush.judging.report import save_report
+    from hush.judging.study import run_study
+
+    plan = read_study(source, setting=setting, overrides=settings or ())
+    folder = out or Path("studies") / f"{plan.name}-{setting}"
+    words = ["hush", "study", source, *(["--setting", setting] if setting != "full" else [])]
+    words += [word for text in settings or () if "root=" not in text for word in ("--set", text)]
+    findings = follow_study(run_study(plan, folder, device=device), plan.name)
+    page = save_report(findings, folder, command=shlex.join(words), tables=tables)
+    say(f"Report: {page}; figures: {page.with_suffix('.json')}, {page.with_suffix('.md')}")
+
+
 def export(
     weights: Annotated[
         str,
@@ -230,7 +300,14 @@ def export(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.onnx", help="Where to write.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace a file that exists.")] = False,
+    other: Annotated[
+        str | None,
+        typer.Option("--blend", metavar="WEIGHTS", help="Blend with these weights of the same network; see --share."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(metavar="0..1", help="How much of --blend: 0 is none of it, 1 nothing else.")
+    ] = 0.5,
 ) -> None:
     """Write weights as an ONNX file, which runs without torch.
 
@@ -240,6 +317,7 @@ def export(
     \b
     hush export runs/mine/best.safetensors -o mine.onnx
     hush export ffdnet@ffdnet_color.npz -o ffdnet.onnx
+    hush export faithful.safetensors --blend crisp.safetensors --share 0.3 -o mine.onnx
     """
     need("torch", "train")
     from hush.learning.exporting import export as write_onnx
@@ -248,8 +326,12 @@ def export(
     if out.suffix != ".onnx":
         raise UsageError(f"{out}: an exported file is named .onnx, such as {out.with_suffix('.onnx')}")
     if out.exists() and not overwrite:
-        raise UsageError(f"{out}: exists already; add --overwrite to replace it")
+        raise HushError(f"{out}: exists already; add --overwrite to replace it")
     network, card = open_network(weights)
+    if other is not None:
+        from hush.learning.blending import blend
+
+        network, card = blend((network, card), open_network(other), share)
     path = write_onnx(network, card, out)
     say(f"{path}: {card.network}, {path.stat().st_size / 1e6:.1f} MB; it gives what torch gives")
 
@@ -258,7 +340,8 @@ def list_parts(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[networks|noises|losses|metrics|datasets|methods|weights|recipes]", autocompletion=section_names
+            metavar="[networks|classifiers|discriminators|noises|losses|metrics|datasets|methods|weights|recipes|studies]",
+            autocompletion=section_names,
         ),
     ] = None,
     as_json: JsonOption = False,

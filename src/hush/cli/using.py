@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hush.cli.console import bar, complain, number, say, say_json, show_table
-from hush.cli.denoising import DenoiseCommand, WeightsOption, denoise
+from hush.cli.denoising import FLAG, DenoiseCommand, WeightsOption, denoise
 from hush.errors import HushError
 
 if TYPE_CHECKING:
     from hush.restoring.demonstration import Demonstration
 
 PANEL = "Pictures"
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print JSON, for programs.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,7 +80,9 @@ def _estimate(path: Path) -> dict[str, Any]:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures and the page.")] = Path("hush-demo"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the pictures and the page.")
+    ] = Path("hush-demo"),
     weights: WeightsOption = "gaussian",
 ) -> None:
     """Denoise photographs that ship, and show how well it went.

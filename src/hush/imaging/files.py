@@ -35,6 +35,7 @@ __all__ = [
     "read_pages",
     "write",
     "write_pages",
+    "written_as",
 ]
 
 MARK = "-hush"  # in the name of a restored picture that lies beside its source
@@ -179,7 +180,13 @@ def write_pages(
     return path
 
 
-def _format_for(path: Path, like: Pages) -> str:
+def written_as(target: Path, like: Pages | Picture) -> Format:
+    """Return the format that a target will be written in; raises PictureError if its suffix names none."""
+    with _named(target):
+        return FORMATS[_format_for(target, like)]
+
+
+def _format_for(path: Path, like: Pages | Picture) -> str:
     """Return the format to write: the one that the source really had, where the target has its suffix."""
     same = like.format and like.path is not None and like.path.suffix.lower() == path.suffix.lower()
     return like.format if same else format_of(path)
@@ -257,19 +264,31 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def find_pictures(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
+def find_pictures(
+    inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False, results: bool = False
+) -> list[Path]:
     """Return the pictures that files, folders and patterns such as ``holiday/*.jpg`` name, each once.
 
-    Of a folder these are its files with a known suffix in natural order (2 before 10), without hidden ones and without
-    results of an earlier run; ``recursive`` adds its subfolders. A named file is taken even if it is missing, so that
+    Of a folder these are its files with a known suffix in natural order (2 before 10), without hidden ones;
+    ``recursive`` adds its subfolders. What was made of another of the pictures in an earlier run (photo-hush.jpg beside
+    photo.jpg) is left out, unless ``results`` are asked for. A named file is taken even if it is missing, so that
     reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found.
     """
     names = [os.fspath(entry) for entry in inputs]
     found = dict.fromkeys(path for name in names for path in _matches(name, recursive))
     if not found:
-        known = " ".join(SUFFIXES)
-        raise PictureError(f"{', '.join(names) or 'no input'}: no pictures found. Name files, or folders with {known}")
-    return list(found)
+        raise PictureError(_nothing_found(names, recursive))
+    made = set() if results else {_written(path.with_stem(path.stem + MARK)) for path in found if path.name}
+    return [path for path in found if path not in made]
+
+
+def _nothing_found(names: list[str], recursive: bool) -> str:
+    deeper = [name for name in names if Path(name).is_dir() and any(entry.is_dir() for entry in Path(name).iterdir())]
+    if deeper and not recursive:
+        advice = f"There are folders in {deeper[0]}: add --recursive to search them"
+    else:
+        advice = f"Name files, or folders with {' '.join(SUFFIXES)}"
+    return f"{', '.join(names) or 'no input'}: no pictures found. {advice}"
 
 
 def _matches(name: str, recursive: bool) -> Iterator[Path]:
@@ -292,14 +311,12 @@ def _matches(name: str, recursive: bool) -> Iterator[Path]:
 
 def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
     """Return the pictures among a folder's files in natural order."""
-    files = {
+    files = (
         path
         for path in entries
         if is_picture(path) and path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    }
-    results = {_written(path.with_stem(path.stem + MARK)) for path in files}
-    fresh = files - results
-    return sorted(fresh, key=natural_order)
+    )
+    return sorted(files, key=natural_order)
 
 
 def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:

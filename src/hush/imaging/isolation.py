@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from hush.errors import HushError, PictureError
 from hush.imaging.files import read_pages
+from hush.imaging.formats import FORMATS
 from hush.imaging.formats.picture import INTACT, Pages, Picture
 from hush.imaging.layouts import read_layout
 
@@ -39,7 +40,7 @@ class Decoder:
         self._busy = False
 
     def read(self, source: Path, room: int | None = None) -> Pages | None:
-        """Read a file as `hush.imaging.files.read_pages` does; None if its pixels take more than ``room`` bytes.
+        """Read a file as `hush.imaging.files.read_pages` does; None if there is no room for it (`is_large`).
 
         The pages must be taken before the next file is read. Raises what ``read_pages`` raises, and PictureError, at
         once or with a page, if the process dies or takes too long.
@@ -49,9 +50,10 @@ class Decoder:
         if answer == LARGE:
             return None
         first = self._receive(source)
+        unread = [first]
 
         def pictures() -> Iterator[Picture]:
-            picture = first
+            picture = unread.pop() if unread else self._again(source)
             while picture is not None:
                 yield picture
                 picture = self._receive(source)
@@ -60,6 +62,12 @@ class Decoder:
             self._receive(source)  # the end: then another file may be read before this page is used
             return replace(answer, open=lambda: iter([first]))
         return replace(answer, open=pictures)
+
+    def _again(self, source: Path) -> Any:
+        """Read a file once more, and return its first page."""
+        self._send((os.fspath(source), None))
+        self._receive(source)
+        return self._receive(source)
 
     def close(self) -> None:
         """End the process."""
@@ -144,12 +152,18 @@ def _answers(source: Path, room: int | None) -> Iterator[Any]:
 
 
 def is_large(source: Path, room: int) -> bool:
-    """Say whether the pixels of a file take more than so many bytes, as far as that is known before reading it."""
+    """Say whether a file takes more than so many bytes while such ones are read, restored and written at a time.
+
+    False also where that is not known before it is read.
+    """
     try:
         layout = read_layout(source)
     except (HushError, OSError):
         return False  # reading it says what is wrong
-    return layout is not None and layout.nbytes > room
+    if layout is None:
+        return False
+    entry = FORMATS[layout.picture.format]
+    return layout.nbytes * (entry.decoding + entry.encoding + 4) > room  # 4: two are restored, two wait
 
 
 def _nothing() -> Iterator[Picture]:

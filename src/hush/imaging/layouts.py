@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import HushError, PictureError
-from hush.imaging.formats import HEAD, recognise
+from hush.imaging.formats import FORMATS, HEAD, recognise
 from hush.imaging.formats.codecs import VIPS_DTYPES, library_reason, vips
 from hush.imaging.formats.picture import INTACT, Picture, check_size
 from hush.imaging.windows import Layout, ReadRows
@@ -44,17 +44,27 @@ def read_layout(path: Path) -> Layout | None:
         head = file.read(HEAD)
         if len(head) < HEAD:
             return None
-        reader = READERS.get(recognise(head, path.suffix))
-        if reader is None:
-            return None
+        name = recognise(head, path.suffix)
         file.seek(0)
         try:
-            layout = reader(path, file)
+            layout = READERS[name](path, file) if name in READERS else _whole(name, file)
         except (HushError, OSError):
             raise
         except Exception as error:  # decoders raise anything at all on damaged data
             raise PictureError(f"{path}: damaged or unsupported ({library_reason(error)}). {INTACT}") from error
-    return layout and replace(layout, picture=replace(layout.picture, path=path))
+    return layout and replace(layout, picture=replace(layout.picture, path=path, format=name))
+
+
+def _whole(name: str, file: BinaryIO) -> Layout | None:
+    """Return the size of a picture that is decoded as a whole; None where it is not known."""
+    from hush.imaging.formats import sizes
+
+    size = sizes.SIZES[name](file.read(sizes.HEAD)) if name in sizes.SIZES else None
+    if size is None:
+        return None
+    height, width, channels, dtype = size
+    sample = Picture(np.zeros((1, 1, channels), dtype), format=name)
+    return Layout((height, width, channels), np.dtype(dtype), sample, None, FORMATS[name].title)
 
 
 def _png(path: Path, file: BinaryIO) -> Layout | None:

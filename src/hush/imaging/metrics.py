@@ -113,6 +113,8 @@ METRICS: dict[str, Callable[..., float] | str] = {
     "ssim_uniform": ssim_uniform,
     "ssim_volume": ssim_volume,
     "mse": mse,
+    "lpips": "hush.learning.perceptual:lpips",  # these two need torch
+    "lpips_vgg16": "hush.learning.perceptual:lpips_vgg16",
 }
 
 

@@ -61,6 +61,10 @@ class Page:
         paragraphs = (paragraph.strip() for paragraph in re.split(r"\n\s*\n", text))
         return self._add("".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs if paragraph))
 
+    def warning(self, *sentences: str) -> Self:
+        """Add sentences that a reader must not overlook, a line each."""
+        return self._add(f'<p class="warning" role="alert">{"<br>".join(map(escape, sentences))}</p>')
+
     def code(self, text: str) -> Self:
         """Add a command or another text to be shown letter for letter."""
         return self._add(f"<pre><code>{escape(text)}</code></pre>")

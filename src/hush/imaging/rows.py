@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.files import _alone, _format_for, _named, _publish
 from hush.imaging.formats import FORMATS, jpeg, png, tiff
-from hush.imaging.formats.codecs import library_reason, vips, vips_image
+from hush.imaging.formats.codecs import least_quality, library_reason, vips, vips_image
 from hush.imaging.formats.picture import Pages, Picture
 from hush.imaging.formats.tags import append_directory, directories, is_big, tiff_header
 
@@ -108,7 +108,7 @@ class _Preview:
 
 def _write_png(file: BinaryIO, like: Picture, shape: tuple[int, ...], bands: _Preview, target: Path) -> None:
     with _scratch(target) as scratch:
-        _save(bands, shape, like, lambda image: image.pngsave(scratch.name, filter="up", keep="none"))
+        _save(bands, shape, like, lambda image: image.pngsave(scratch.name, keep="none", **png.PACKING))
         chunks = png.split(png.write(bands.of(like)))
         names = [name for name, _ in chunks]
         before, after = chunks[1 : names.index(b"IDAT")], chunks[names.index(b"IDAT") :]
@@ -193,11 +193,7 @@ def _quality(coding: jpeg.JpegCoding | None) -> int:
         tables = jpeg._coding(jpeg.split(pixels.jpegsave_buffer(Q=quality))[0]).tables
         return bool((np.array(tables) <= np.array(coding.tables)).all())
 
-    low, high = 1, 100
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fine(middle) else (middle + 1, high)
-    return low
+    return least_quality(fine)
 
 
 def _write_npy(file: BinaryIO, like: Picture, shape: tuple[int, ...], bands: _Preview, target: Path) -> None:

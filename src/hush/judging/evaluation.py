@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from hush.errors import PictureError, UsageError, need
 from hush.imaging.arrays import decode
 from hush.imaging.files import read
-from hush.imaging.metrics import METRICS, to_eight_bit
+from hush.imaging.metrics import to_eight_bit
+from hush.judging.metrics import open_metric
 from hush.judging.pictures import PAIRS, Block, JudgedData, JudgedPicture, Source, open_data
 from hush.judging.protocol import Protocol
 from hush.judging.results import Report, Row
-from hush.names import find
 from hush.restoring.denoising import Restorer, open_restorer
 
 Image = NDArray[np.float32]
@@ -76,7 +76,7 @@ def evaluate(
         >>> report.summary[0]["psnr"], report.summary[0]["psnr_interval"]  # doctest: +SKIP
     """
     protocol = Protocol(_names(metrics, "metrics"), clip, quantise, seed, sigma, scenes, limit).checked()
-    judges = {name: find(METRICS, name, "metric") for name in protocol.metrics}
+    judges = {name: open_metric(name) for name in protocol.metrics}
     sets = [open_data(name, scenes=scenes, limit=limit) for name in _names(data, "data")]
     chains = _open_chains(degradations, sets)
     options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "threads": threads}

@@ -25,6 +25,8 @@ METRIC_WORDS = {
     "ssim_volume": "SSIM with a Gaussian window of deviation 1.5 and 11 pixels over rows, columns and channels, the "
     "edge repeated (MATLAB's ssim of a colour picture)",
     "mse": "squared error of values in [0, 1], over all values of an image",
+    "lpips": "LPIPS 0.1 by AlexNet (Zhang et al. 2018); lower is better",
+    "lpips_vgg16": "LPIPS 0.1 by VGG16 (Zhang et al. 2018); lower is better",
 }
 
 PACKAGES = {

@@ -48,7 +48,7 @@ class Report:
     def to_json(self) -> str:
         """Return protocol, rows, summary and differences as JSON; infinite and NaN figures become null."""
         parts = ("protocol", "rows", "summary", "differences")
-        return json_format.dumps({part: _finite(getattr(self, part)) for part in parts}, ensure_ascii=False, indent=1)
+        return json_format.dumps({part: finite(getattr(self, part)) for part in parts}, ensure_ascii=False, indent=1)
 
     def to_csv(self) -> str:
         """Return the rows as CSV with a header."""
@@ -95,9 +95,9 @@ def _summary(group: list[Row], metrics: Sequence[str]) -> Row:
     entry: Row = {key: group[0][key] for key in ("weights", "data", "degradation")}
     entry["n"] = len(group)
     for metric in metrics:
-        entry[metric], entry[f"{metric}_interval"] = _estimate([(row[metric], row["scene"]) for row in group])
+        entry[metric], entry[f"{metric}_interval"] = estimate([(row[metric], row["scene"]) for row in group])
     for metric in metrics:
-        entry[f"{metric}_input"], _ = _estimate([(row[f"{metric}_input"], row["scene"]) for row in group])
+        entry[f"{metric}_input"], _ = estimate([(row[f"{metric}_input"], row["scene"]) for row in group])
     timed = [row for row in group if row["seconds"] is not None]
     seconds, megapixels = (sum(row[key] for row in timed) for key in ("seconds", "megapixels"))
     entry["seconds_per_megapixel"] = seconds / megapixels if timed else None
@@ -113,11 +113,11 @@ def _difference(group: list[Row], baseline: list[Row], metrics: Sequence[str]) -
         pairs = [(row[metric], given[row["image"]][metric], row["scene"]) for row in group]
         # equal to the clean picture in both: no difference
         steps = [(0.0 if value == other else value - other, scene) for value, other, scene in pairs]
-        entry[metric], entry[f"{metric}_interval"] = _estimate(steps)
+        entry[metric], entry[f"{metric}_interval"] = estimate(steps)
     return entry
 
 
-def _estimate(figures: Sequence[tuple[float, str]]) -> tuple[float, list[float] | None]:
+def estimate(figures: Sequence[tuple[float, str]]) -> tuple[float, list[float] | None]:
     """Return the mean and its interval of (figure, scene); infinite figures are left out."""
     if any(math.isnan(figure) for figure, _ in figures):
         return math.nan, None
@@ -142,12 +142,12 @@ def _warning(group: list[Row], entry: Row, metrics: Sequence[str]) -> str | None
     return "; ".join(found) or None
 
 
-def _finite(thing: Any) -> Any:
+def finite(thing: Any) -> Any:
     """Return a copy for JSON, which has no infinity and no NaN."""
     if isinstance(thing, dict):
-        return {key: _finite(value) for key, value in thing.items()}
+        return {key: finite(value) for key, value in thing.items()}
     if isinstance(thing, list | tuple):
-        return [_finite(value) for value in thing]
+        return [finite(value) for value in thing]
     return None if isinstance(thing, float) and not math.isfinite(thing) else thing
 
 

@@ -37,11 +37,13 @@ class DataConfig:
     early_patch: int = 0
     """Side of the patches in the first `early_steps` steps: smaller ones give more updates in the same time."""
     early_steps: int = 0
-    """For how many steps patches are of `early_patch`; 0 for none."""
+    """For how many steps patches are of `early_patch`, where that is smaller than `patch`; 0 for none."""
+    shrink: int = 1
+    """Patches are shrunk by averaging squares of 1 to so many pixels a side, drawn for each: noise becomes weaker."""
     batch: int = 16
     """Patches per step, over all processes."""
-    augment: bool = True
-    """Turn and mirror patches (eight ways)."""
+    augment: bool | str = True
+    """Turn and mirror patches (eight ways); "mirror": only left to right, for pictures that have an up and a down."""
     gray: float = 0.0
     """Share of patches made gray, with the same noise in all channels."""
     cache: int = 4096
@@ -120,15 +122,17 @@ AT_LEAST: dict[type, dict[str, float]] = {
     DataConfig: {
         **dict.fromkeys(("patch", "early_patch", "early_steps", "gray", "validation_pictures"), 0),
         "batch": 1,
+        "shrink": 1,
         "cache": 1,
     },
     OptimiserConfig: {"rate": 0, "warmup": 0, "decay": 0, "floor": 0, "weight_decay": 0, "clip": 0, "accumulate": 1},
     LengthConfig: {"steps": 0, "epochs": 0, "minutes": 0},
     Recipe: {"validate_every": 1, "seed": 0, "untold": 0, "level_error": 0},
 }
-ONE_OF: dict[type, dict[str, tuple[str, ...]]] = {
+ONE_OF: dict[type, dict[str, tuple[bool | str, ...]]] = {
     OptimiserConfig: {"name": ("muon", "adamw")},
     Recipe: {"precision": ("auto", "bf16", "f32")},
+    DataConfig: {"augment": (True, False, "mirror")},
 }
 
 
@@ -142,6 +146,17 @@ def read_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises RecipeError on an unreadable file, an unknown key or a value of the wrong type.
     """
     path = find_recipe(source)
+    content = read_tables(path)
+    recipe: Recipe = build(Recipe, content, str(path))
+    if settings := list(overrides):  # built again, so that an error names what caused it
+        for setting in settings:
+            override(content, setting)
+        recipe = build(Recipe, content, " ".join(f"--set {setting}" for setting in settings))
+    return recipe
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """Read nested tables from a TOML or JSON file. Raises RecipeError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -151,30 +166,26 @@ def read_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: not valid {path.suffix[1:].upper() or 'TOML'}: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a table of keys and values, not a {type(content).__name__}")
-    recipe: Recipe = build(Recipe, content, str(path))
-    if settings := list(overrides):  # built again, so that an error names what caused it
-        for override in settings:
-            _override(content, override)
-        recipe = build(Recipe, content, " ".join(f"--set {override}" for override in settings))
-    return recipe
+    return content
 
 
-def shipped_recipes() -> dict[str, Path]:
-    """Return the recipes that come with hush, by name."""
-    folder = Path(str(files("hush"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+def shipped_recipes(folder: str = "") -> dict[str, Path]:
+    """Return the recipes that come with hush, or those of a folder below them, by name."""
+    place = Path(str(files("hush"))) / "recipes" / folder
+    return {path.stem: path for path in sorted(place.glob("*.toml"))}
 
 
-def find_recipe(source: str | Path) -> Path:
+def find_recipe(source: str | Path, folder: str = "") -> Path:
     """Return the path of a recipe file, or of a shipped recipe by its name."""
     path = Path(source)
     if path.is_file():
         return path
-    shipped = shipped_recipes()
+    shipped = shipped_recipes(folder)
     if str(source) in shipped:
         return shipped[str(source)]
+    kind = "study" if folder else "recipe"
     raise RecipeError(
-        f"{source}: no such recipe{nearest(str(source), shipped)}. Give a .toml or .json file, or one of: "
+        f"{source}: no such {kind}{nearest(str(source), shipped)}. Give a .toml or .json file, or one of: "
         f"{', '.join(shipped)}"
     )
 
@@ -198,7 +209,7 @@ def build(kind: type, content: Mapping[str, Any], where: str) -> Any:
             raise RecipeError(f"{where}: {key} is {values[key]}; it must be at least {least:g}")
     for key, allowed in ONE_OF.get(kind, {}).items():
         if values.get(key, allowed[0]) not in allowed:
-            raise RecipeError(f"{where}: {key} is {values[key]!r}; allowed are {', '.join(allowed)}")
+            raise RecipeError(f"{where}: {key} is {values[key]!r}; allowed are {', '.join(map(str, allowed))}")
     return kind(**values)
 
 
@@ -216,25 +227,35 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
     raise RecipeError(f"{where} takes {names}, not {value!r}")
 
 
-def _override(content: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(content: dict[str, Any], setting: str) -> None:
+    """Set ``key=value`` with a dotted key in nested tables. Raises RecipeError if it is none."""
+    key, equals, text = setting.partition("=")
     if not equals:
-        raise RecipeError(f"--set {override}: write key=value, such as optimiser.rate=3e-4")
+        raise RecipeError(f"--set {setting}: write key=value, such as optimiser.rate=3e-4")
     *tables, last = key.strip().split(".")
     for table in tables:
         content = content.setdefault(table, {})
         if not isinstance(content, dict):
-            raise RecipeError(f"--set {override}: {table!r} is no table of keys")
+            raise RecipeError(f"--set {setting}: {table!r} is no table of keys")
     content[last] = _override_value(text.strip())
 
 
+def merge(content: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tables with the keys of others laid over them; tables are merged, anything else is replaced."""
+    merged = dict(content)
+    for key, value in more.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
 def _override_value(text: str) -> Any:
-    """Numbers and truth values as such; everything else, specifications above all, stays text."""
+    """Numbers, truth values and lists as such; everything else, specifications above all, stays text."""
     try:
         value = parse_value(text)
     except Exception:
         return text
-    return value if isinstance(value, (bool, int, float, str)) else text
+    return value if isinstance(value, (bool, int, float, str, list)) else text
 
 
 def to_dict(recipe: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hush.errors import WeightsError, need
 from hush.restoring.runtimes import open_openvino
-from hush.restoring.weights import CARD_KEY, Card, Weights
+from hush.restoring.weights import CARD_KEY, MULTIPLE, Card, Weights
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -37,7 +37,7 @@ def export(network: nn.Module, card: Card, target: str | Path) -> Path:
 
     Args:
         network: with ``limits``; on any device, not changed.
-        card: its channels, sigma_map, overlap and bf16 are set from the network.
+        card: its channels, sigma_map, overlap, multiple and bf16 are set from the network.
         target: path of the .onnx file; overwritten.
 
     Raises WeightsError if the network cannot be exported, or if the file differs from torch.
@@ -52,6 +52,7 @@ def export(network: nn.Module, card: Card, target: str | Path) -> Path:
         channels=limits.channels,
         sigma_map=limits.sigma_map,
         overlap=limits.overlap,
+        multiple=getattr(network, "multiple", MULTIPLE),
         bf16=_adds_residual(model) and bf16_is_harmless(network),
     )
     onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})

@@ -5,6 +5,7 @@ Pixels stay in the file, mapped into memory, or in the one array that was read: 
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.learning.datasets import DataSet, Item
+from hush.learning.datasets import DataSet, Item, list_pictures
+from hush.restoring.demonstration import PHOTOGRAPHS
 
 Bytes = NDArray[np.uint8]
 
@@ -49,6 +51,29 @@ def _read_stl10(folder: Path, part: str, classes: Sequence[str]) -> list[Item]:
         return _name_items(part, pictures, None, classes)
     labels = _read_records(folder / f"{part}_y.bin", 1)[:, 0].astype(int) - 1
     return _name_items(part, pictures, labels.tolist(), classes)
+
+
+def tiles(root: str | Path = PHOTOGRAPHS, *, size: int = 96) -> DataSet:
+    """Cut photographs into squares; which photograph it is from is a square's label. Every fifth is held out.
+
+    Without ``data.root`` these are the photographs of the demo: data that are always at hand, for trying things out.
+    Squares of one photograph are alike, so figures measured on them say little.
+
+    Raises PictureError if a picture cannot be read or none is large enough.
+    """
+    from hush.learning.patches import read_source  # here: patches is built on data sets
+
+    parts: tuple[list[Item], list[Item]] = ([], [])
+    paths = list_pictures(Path(root))
+    for label, path in enumerate(paths):
+        pixels = read_source(path)
+        corners = itertools.product(*(range(0, side - size + 1, size) for side in pixels.shape[:2]))
+        for number, (top, left) in enumerate(corners):
+            square = pixels[top : top + size, left : left + size]
+            parts[number % 5 == 4].append(Item(f"{path.stem}/{number:04d}", square, label=label))
+    if not parts[1]:
+        raise PictureError(f"{root}: its pictures do not hold five squares of {size} pixels; lower size")
+    return DataSet(*parts, tuple(path.stem for path in paths))
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,19 @@ def measured_level(noise: Tensor) -> Tensor:
     """Return the deviation (N, 1, H, W) of noise (N, C, H, W) around each pixel, all channels together."""
     power = noise.float().square().mean(1, keepdim=True)
     window, edge = 2 * NEAR + 1, F.pad(power, (NEAR,) * 4, mode="replicate")
-    return F.avg_pool2d(edge, window, stride=1).clamp(min=0).sqrt()
+    rows = F.avg_pool2d(edge, (window, 1), stride=1)
+    return F.avg_pool2d(rows, (1, window), stride=1).clamp(min=0).sqrt()
 
 
 def mean_level(sigma_map: Tensor) -> Tensor:
     """Return the deviation over each picture, as a map of one value."""
     return sigma_map.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().expand_as(sigma_map)
+
+
+def one_level(noise: Tensor) -> Tensor:
+    """Return the deviation over each picture of noise (N, C, H, W), as a map (N, 1, H, W) of one value."""
+    level = noise.float().square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return level.expand(-1, 1, *noise.shape[-2:])
 
 
 def told_level(sigma_map: Tensor, rng: torch.Generator, *, error: float, untold: float) -> Tensor:

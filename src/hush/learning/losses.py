@@ -85,6 +85,7 @@ LOSSES: dict[str, Any] = {
     "charbonnier": charbonnier,
     "l1": l1,
     "mse": mse,
+    "perceptual": "hush.learning.perceptual:perceptual",
     "ssim": ssim,
     "total_variation": total_variation,
 }

@@ -83,6 +83,15 @@ def speckle(clean: Tensor, rng: torch.Generator, *, sigma: float | Tensor = 25) 
     return clean + clean * noise * (per_image(sigma, clean) / 255)
 
 
+def clip(clean: Tensor, rng: torch.Generator, *, share: float | Tensor = 1.0) -> Tensor:
+    """Clip to [0, 1], as a sensor or an 8-bit file does, a share of the pictures; the others stay as they are.
+
+    At the end of a chain, ``share=0.5`` trains one network for both protocols of evaluation.
+    """
+    chosen = torch.rand(len(clean), generator=rng, device=clean.device) < torch.as_tensor(share, device=clean.device)
+    return torch.where(chosen.reshape(-1, 1, 1, 1), clean.clamp(0, 1), clean)
+
+
 def _per_pixel(clean: Tensor, rng: torch.Generator) -> Tensor:
     """Draw (N, 1, H, W) evenly from [0, 1), in float32 so that small shares are met."""
     n, _, height, width = clean.shape
@@ -92,6 +101,7 @@ def _per_pixel(clean: Tensor, rng: torch.Generator) -> Tensor:
 NOISES: dict[str, Any] = {
     "bernoulli": bernoulli,
     "camera": "hush.learning.camera:camera",
+    "clip": clip,
     "defocus": "hush.learning.blur:defocus",
     "gaussian": gaussian,
     "jpeg": "hush.learning.artefacts:jpeg",
@@ -106,6 +116,7 @@ NOISES: dict[str, Any] = {
 BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
     "bernoulli": {"keep": (0, 1)},
     "camera": {"stops": (-10, 12), "quiet": (0, 1), "binned": (0, 1), "compressed": (0, 1)},
+    "clip": {"share": (0, 1)},
     "defocus": {"radius": (0, 64)},
     "gaussian": {"sigma": (0, 1e6)},
     "jpeg": {"quality": (1, 100)},
@@ -139,8 +150,11 @@ class Degradation:
     def __init__(self, spec: str) -> None:
         self.spec = spec
         self.parts = [(_check(call), call) for call in parse_chain(spec)]
-        for noise, call in self.parts[1:]:
-            if getattr(noise, "develops", False):
+        developing = [getattr(noise, "develops", False) for noise, _ in self.parts]
+        self.develops = any(developing)
+        """Whether it changes what is to be restored."""
+        for (_, call), develops in zip(self.parts[1:], developing[1:], strict=True):
+            if develops:
                 raise UsageError(f"degradation {spec}: {call.name} takes clean pictures only; put it first")
 
     def __call__(self, clean: Tensor, rng: torch.Generator) -> Degraded:

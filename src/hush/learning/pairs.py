@@ -23,6 +23,8 @@ def pairs(
     noisy_affix: str = "",
     clean_affix: str = "",
     scenes: str = "",
+    size: int = 0,
+    held_out: bool = False,
     names: str = "",
 ) -> DataSet:
     """Pair the pictures of two folders by their relative paths, whatever the file type.
@@ -37,10 +39,14 @@ def pairs(
         scenes: a regular expression; what it finds in the name of a clean picture (its first group, if it has one)
             is the scene. ``pairs(noisy=input_crops, clean=gt_crops, scenes='^[0-9]+')`` reads the SIDD crops that
             NAFNet makes.
+        size: squeeze pictures to size x size by averaging areas, which averages noise away too; 0 leaves them.
+        held_out: whether all pairs are for judging.
         names: a file, below ``root`` or absolute, that lists the clean pictures to take, one a line; empty for all.
 
-    Raises PictureError for a picture without a partner or a name that is not there, UsageError for a wrong expression.
+    Raises PictureError for a picture without a partner or a name that is not there, UsageError for a wrong expression
+    or a negative size.
     """
+    _check_size("pairs", size)
     if noisy == clean and noisy_affix == clean_affix:
         raise UsageError(f"noisy and clean are both {noisy!r}; name two folders, or tell the pictures apart by affixes")
     top, find_scene = Path(root), _scene_finder(scenes)
@@ -51,8 +57,9 @@ def pairs(
     items = []
     for given, target in _match((noisy, clean), views):
         name = target.relative_to(top / clean).as_posix()
-        items.append(Item(name, target, given, scene=find_scene(name)))
-    return DataSet(take(items, top / names) if names else items)
+        items.append(_squeezed(Item(name, target, given, scene=find_scene(name)), size))
+    items = take(items, top / names) if names else items
+    return DataSet([], items) if held_out else DataSet(items)
 
 
 def take(items: Sequence[Item], listed: Path) -> list[Item]:
@@ -70,7 +77,7 @@ def take(items: Sequence[Item], listed: Path) -> list[Item]:
     return [item for item in items if item.name in wanted]
 
 
-def sidd(root: str | Path, *, size: int = 0, names: str = "") -> DataSet:
+def sidd(root: str | Path, *, size: int = 0, test: str = "", names: str = "") -> DataSet:
     """Read SIDD-Small or SIDD-Medium (sRGB): real smartphone noise, 160 scene instances from 10 scenes.
 
     The official layout is ``Data/0001_001_S6_00100_00060_3200_L/{GT,NOISY}_SRGB_010.PNG``; SIDD-Medium also has
@@ -83,13 +90,13 @@ def sidd(root: str | Path, *, size: int = 0, names: str = "") -> DataSet:
         size: squeeze whole frames to size x size by averaging areas, which averages most of the noise away too.
             0 leaves the frames as they are, 12 to 16 megapixels each: give ``data.cache`` memory for all of them, or
             cut crops beforehand.
+        test: scenes that are held out, such as ``'001 005 008'``.
         names: a file, below ``root`` or absolute, that lists the clean frames to take, one a line; empty for all.
 
     Raises PictureError where no such folders are, a frame has no partner or a name is not there, UsageError for a
-    negative size.
+    negative size or a scene that is not there.
     """
-    if size < 0:
-        raise UsageError(f"sidd: size = {size}; it is a side in pixels such as 512, or 0 for whole frames")
+    _check_size("sidd", size)
     top = Path(root)
     top = top / "Data" if (top / "Data").is_dir() else top
     views: list[dict[str, Path]] = [{}, {}]
@@ -102,8 +109,31 @@ def sidd(root: str | Path, *, size: int = 0, names: str = "") -> DataSet:
     items = []
     for noisy, clean in _match(("NOISY", "GT"), views):
         item = Item(clean.relative_to(top).as_posix(), clean, noisy, scene=clean.parent.name.split("_")[1])
-        items.append(replace(item, clean=Squeezed(clean, size), noisy=Squeezed(noisy, size)) if size else item)
-    return DataSet(take(items, Path(root) / names) if names else items)
+        items.append(_squeezed(item, size))
+    return _part(take(items, Path(root) / names) if names else items, test.split())
+
+
+def _check_size(name: str, size: int) -> None:
+    if size < 0:
+        raise UsageError(f"{name}: size = {size}; it is a side in pixels such as 512, or 0 for whole frames")
+
+
+def _squeezed(item: Item, size: int) -> Item:
+    """Return an item of which both views are squeezed."""
+    if not size:
+        return item
+    assert isinstance(item.clean, Path)
+    assert isinstance(item.noisy, Path)
+    return replace(item, clean=Squeezed(item.clean, size), noisy=Squeezed(item.noisy, size))
+
+
+def _part(items: Sequence[Item], scenes: Sequence[str]) -> DataSet:
+    """Hold out the items of some scenes."""
+    known = sorted({item.scene for item in items})
+    if unknown := [scene for scene in scenes if scene not in known]:
+        raise UsageError(f"sidd: no scene {unknown[0]!r} to hold out; there are {' '.join(known)}")
+    held = [item for item in items if item.scene in scenes]
+    return DataSet([item for item in items if item.scene not in scenes], held)
 
 
 def blur_pairs(root: str | Path, *, blurred: str = "blur", sharp: str = "sharp", scenes: str = "") -> DataSet:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from torch import nn
 
 from hush.errors import TrainingError, need
 from hush.learning.checkpoints import load_state, save_state
-from hush.learning.config import Recipe, build, to_dict
+from hush.learning.config import Recipe, to_dict
+from hush.learning.config import build as build_config
 from hush.learning.exporting import export
 from hush.learning.networks import build_network
 from hush.restoring.weights import Card
@@ -33,14 +34,14 @@ Image = NDArray[np.float32]
 
 
 class Run:
-    """A run directory, opened for a new training or to go on with one.
+    """A run directory, opened for a new training or to go on with one; without ``extras`` it has no curves.png.
 
     Raises TrainingError if a new run would overwrite one, or if there is nothing to resume.
     """
 
-    def __init__(self, folder: str | Path, recipe: Recipe, *, resume: bool) -> None:
+    def __init__(self, folder: str | Path, recipe: Recipe, *, resume: bool, extras: bool = True) -> None:
         self.folder = Path(folder)
-        self.recipe = recipe
+        self.recipe, self.extras = recipe, extras
         self.saved = time.time()
         self.checkpoint = self.folder / "checkpoint.safetensors"
         if resume and not self.checkpoint.exists():
@@ -77,7 +78,8 @@ class Run:
 
     def draw_curves(self) -> None:
         """Draw the loss map and the validation figures so far."""
-        draw_curves(read_log(self.folder), self.folder / "curves.png", self.recipe.name)
+        if self.extras:
+            draw_curves(read_log(self.folder), self.folder / "curves.png", self.recipe.name)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -99,11 +101,14 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     return entries
 
 
-def open_saved(path: str | Path) -> tuple[nn.Module, Card]:
-    """Open NAME.safetensors of a run: the network with its numbers, and the card."""
+def open_saved(path: str | Path, build: Callable[[str], nn.Module] = build_network) -> tuple[nn.Module, Card]:
+    """Open NAME.safetensors of a run: the network with its numbers, and the card.
+
+    ``build`` is `build_network` for a restorer, `build_classifier` for a classifier.
+    """
     state = load_state(path)
     card = Card.from_json(json.dumps(state["card"]))
-    network = build_network(card.network)
+    network = build(card.network)
     network.load_state_dict(state["numbers"])
     return network.eval(), card
 
@@ -113,7 +118,7 @@ def read_run_recipe(folder: str | Path) -> Recipe:
     path = Path(folder) / "recipe.json"
     if not path.exists():
         raise TrainingError(f"{folder}: no recipe.json; this is not a run directory")
-    return build(Recipe, json.loads(path.read_text(encoding="utf-8")), str(path))
+    return build_config(Recipe, json.loads(path.read_text(encoding="utf-8")), str(path))
 
 
 def draw_grid(rows: Sequence[Sequence[Image]], path: Path) -> None:
@@ -148,13 +153,7 @@ def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path, title: str) ->
         left.legend()
     judged = [(entry["step"], entry["validation"]) for entry in entries if entry.get("validation")]
     if judged:
-        steps = [step for step, _ in judged]
-        right.plot(steps, [v["psnr"] for _, v in judged], ".-", color="tab:blue", label="PSNR")
-        right.set(xlabel="step", ylabel="PSNR, dB", title="validation")
-        other = right.twinx()
-        other.plot(steps, [v["ssim"] for _, v in judged], ".-", color="tab:orange", label="SSIM")
-        other.set_ylabel("SSIM")
-        right.legend(handles=[*right.get_lines(), *other.get_lines()], loc="lower right")
+        _draw_judged(right, judged)
     figure.savefig(path, dpi=110)
 
 
@@ -162,3 +161,18 @@ def _distinct(losses: Mapping[str, float]) -> dict[str, float]:
     """Leave out the total where it is the only term's double."""
     total = len(losses) == 2 and len(set(losses.values())) == 1
     return {name: value for name, value in losses.items() if not (total and name == "loss")}
+
+
+JUDGED = {"psnr": "PSNR, dB", "ssim": "SSIM", "accuracy": "accuracy", "cross_entropy": "cross-entropy, nats"}
+
+
+def _draw_judged(left: Any, judged: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+    """Draw the first two figures of the validations, each with an axis of its own."""
+    steps = [step for step, _ in judged]
+    names = [name for name in JUDGED if name in judged[0][1]][:2]
+    left.set(xlabel="step", title="validation")
+    lines = []
+    for axes, name, colour in zip((left, left.twinx()), names, ("tab:blue", "tab:orange"), strict=False):
+        lines += axes.plot(steps, [figures[name] for _, figures in judged], ".-", color=colour, label=JUDGED[name])
+        axes.set_ylabel(JUDGED[name])
+    left.legend(handles=lines, loc="lower right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,13 +17,12 @@ from hush.errors import RecipeError, TrainingError
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe
 from hush.learning.datasets import DataSet, open_dataset, split
-from hush.learning.methods import METHODS
+from hush.learning.methods import open_method, restores
 from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run
-from hush.learning.validation import Validation
-from hush.names import find
+from hush.learning.validation import Accuracy, Validation
 from hush.restoring.weights import Card
 
 REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
@@ -53,7 +53,13 @@ class Progress:
 
 
 def train(
-    recipe: Recipe, out: str | Path, *, resume: bool = False, start: str | Path | None = None, device: str = "auto"
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    start: str | Path | None = None,
+    device: str = "auto",
+    extras: bool = True,
 ) -> Generator[Progress, None, None]:
     """Train by a recipe into a run directory, yielding `Progress`.
 
@@ -61,8 +67,11 @@ def train(
         recipe: what to do.
         out: the run directory (see `hush.learning.runs`).
         resume: go on from its checkpoint.
-        start: weights to start from: a run's .safetensors, or anything that `hush.open_weights` takes.
+        start: weights to start from: a run's .safetensors, or anything that `hush.open_weights` takes; as
+            ``PART=WEIGHTS`` they are those of a part of the network, such as ``classifier=run/last.safetensors``.
         device: auto, cpu, cuda or mps.
+        extras: draw curves.png, and write best.onnx and last.onnx at the end; a study, which draws the curves of all
+            its runs in one page, goes without.
 
     Raises RecipeError for a recipe that cannot be followed, TrainingError if the loss is no longer finite.
     """
@@ -70,10 +79,14 @@ def train(
     data = split(
         open_dataset(recipe.data.set, recipe.data.root), str(recipe.data.validation), recipe.data.validation_pictures
     )
-    method = find(METHODS, recipe.method, "method")(recipe, processes.device)
+    method = open_method(recipe, processes.device)
+    if processes.count > 1 and getattr(method, "one_process", False):
+        raise RecipeError(f"method {recipe.method!r} learns in one process; start it without torchrun")
+    if hasattr(method, "prepare"):
+        data = method.prepare(data)
     training = Training(recipe, method, data, processes)
     unfitting = training.start_from(start) if start is not None and not resume else []
-    run = Run(out, recipe, resume=resume) if processes.first else None
+    run = Run(out, recipe, resume=resume, extras=extras) if processes.first else None
     if resume:
         training.load(Path(out) / "checkpoint.safetensors")
         if run:
@@ -105,9 +118,14 @@ class Training:
             raise RecipeError(f"data.batch = {recipe.data.batch} cannot be divided into {everywhere} equal parts")
         size = recipe.data.batch // everywhere
         self.patches = Patches(data.train, recipe.data, channels, recipe.seed, size)
-        self.validation = Validation(data.test, recipe, self.patches.store)
+        self.restores = restores(recipe.method)
+        judge = Validation if self.restores else Accuracy
+        self.validation: Validation | Accuracy = judge(data.test, recipe, self.patches.store)
         self.steps = _planned_steps(recipe, len(data.train))
         self.step, self.pixels, self.best = 0, 0, -math.inf
+        self.curve: list[tuple[float, float]] = []
+        """Megapixels learnt from, and what the validation gave there: PSNR in dB, or a classifier's accuracy."""
+        self.origin: dict[str, Any] = {}
         self.elapsed = 0.0
 
     def go(self, run: Run | None) -> Iterator[Progress]:
@@ -139,29 +157,32 @@ class Training:
             self.elapsed = meter.elapsed()
 
     def finish(self, run: Run) -> None:
-        """Save the last weights and write both as files that run without torch."""
-        run.save_weights("last", self.restorer.averaged, self._card({}))
+        """Save the last weights, and write restorers as files that run without torch."""
         if not (run.folder / "best.safetensors").exists():
             run.save_weights("best", self.restorer.averaged, self._card({}))
-        run.draw_curves()
-        for name in ("best", "last"):
+        run.save_weights("last", self.restorer.averaged, self._card({}))
+        for name in ("best", "last") if run.extras and self.restores else ():
             run.export(name)
 
     def start_from(self, start: str | Path) -> list[str]:
         """Take over trained numbers; return the names of layers that did not fit."""
-        from hush.learning.torch_runtime import read_numbers
+        from hush.learning.torch_runtime import read_numbers, read_origin
 
-        numbers = {name: torch.as_tensor(value) for name, value in read_numbers(start).items()}
-        unfitting = load_numbers(self.restorer.network, numbers)
-        if set(unfitting) >= self.restorer.network.state_dict().keys():
+        part, _, source = re.fullmatch(r"(?:([a-z_]\w*)(=))?(.+)", str(start), re.DOTALL).groups()  # type: ignore[union-attr]
+        prefix = f"{part}." if part else ""
+        self.origin = read_origin(source) | ({"part": part} if part else {})
+        numbers = {prefix + name: torch.as_tensor(value) for name, value in read_numbers(source).items()}
+        unfitting = [name for name in load_numbers(self.restorer.network, numbers) if name.startswith(prefix)]
+        if set(unfitting) >= {name for name in self.restorer.network.state_dict() if name.startswith(prefix)}:
             raise RecipeError(f"{start}: not one layer fits the network {self.recipe.network}")
         self.restorer.averaged.load_state_dict(self.restorer.network.state_dict())
         return unfitting
 
     def save(self, path: Path) -> None:
         """Save all that --resume needs."""
-        state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed")}
+        state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed", "curve", "origin")}
         state["best"] = self.best if math.isfinite(self.best) else None
+        state["method"] = getattr(self.method, "state", {})
         state["updaters"] = {name: updater.state_dict() for name, updater in self.method.updaters.items()}
         save_state(path, state)
 
@@ -170,6 +191,9 @@ class Training:
         state = load_state(path)
         self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
         self.best = -math.inf if state["best"] is None else state["best"]
+        self.curve, self.origin = state["curve"], state["origin"]
+        if state.get("method"):
+            self.method.state = state["method"]
         for name, updater in self.method.updaters.items():
             updater.load_state_dict(state["updaters"][name])
 
@@ -198,9 +222,12 @@ class Training:
 
     def _judge(self, run: Run) -> dict[str, float]:
         figures, samples = self.validation(self.method)
-        run.save_samples(self.step, samples)
-        if figures["psnr"] > self.best:
-            self.best = figures["psnr"]
+        if samples:
+            run.save_samples(self.step, samples)
+        reached = figures[self.validation.figure]
+        self.curve.append((round(self.pixels / 1e6, 1), round(reached, 3)))
+        if reached > self.best:
+            self.best = reached
             run.save_weights("best", self.restorer.averaged, self._card(figures))
         return figures
 
@@ -214,6 +241,8 @@ class Training:
                 "megapixels": round(self.pixels / 1e6, 1),
                 "hours": round(self.elapsed / 3600, 2),
                 "processes": self.processes.count,
+                "curve": self.curve,
+                **({"started_from": self.origin} if self.origin else {}),
             },
             figures=[{"data": "validation", "n": len(self.data.test), **figures}] if figures else [],
             device=self.processes.device,

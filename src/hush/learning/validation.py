@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
+from hush.errors import RecipeError
 from hush.imaging.metrics import psnr, ssim, to_eight_bit
 from hush.learning.config import Recipe
 from hush.learning.datasets import Item
-from hush.learning.levels import mean_level, measured_level
+from hush.learning.levels import one_level
 from hush.learning.noise import Degradation
 from hush.learning.patches import PictureStore
 
@@ -21,68 +23,135 @@ LARGEST = 512  # larger pictures are judged on their centre, so that a validatio
 SHOWN = 4
 
 Image = NDArray[np.float32]
+Figures = dict[str, float]
+
+
+class Views(NamedTuple):
+    """The views of one held-out picture, as batches of one, on the CPU."""
+
+    clean: Tensor
+    """(1, C, H, W) in [0, 1]."""
+    noisy: Tensor
+    sigma_map: Tensor | None
+    """(1, 1, H, W): the level of the noise, true or, where it is not known, as measured."""
+    label: Tensor | None
+    """(1,)."""
+
+    def to(self, device: torch.device) -> Views:
+        """Move every tensor."""
+        return Views(*(None if tensor is None else tensor.to(device) for tensor in self))  # type: ignore[arg-type]
+
+
+def open_views(
+    item: Item, seed: int, degradation: Degradation | None, store: PictureStore, *, largest: int = 0
+) -> Views:
+    """Read a held-out picture and degrade it with a generator of its own, so that it looks the same every time.
+
+    Args:
+        item: what to read.
+        seed: of its noise.
+        degradation: None where the data are pairs.
+        store: who reads.
+        largest: cut out the centre of pictures that are larger; 0 for whole pictures.
+
+    Raises PictureError if it cannot be read.
+    """
+    label = None if item.label is None else torch.tensor([item.label])
+    clean = _batch(store(item.clean), largest)
+    given = clean if item.noisy is None else _batch(store(item.noisy), largest)
+    if degradation is None or item.finished:
+        return Views(clean, given, one_level(given - clean), label)
+    noisy, sigma_map, target = degradation(given, torch.Generator().manual_seed(seed))
+    clean = clean if target is None else target
+    return Views(clean, noisy, one_level(noisy - clean) if sigma_map is None else sigma_map, label)
 
 
 class Validation:
     """PSNR and SSIM over held-out pictures, noise not clipped, results rounded to 8 bit."""
 
-    def __init__(self, items: Sequence[Item], recipe: Recipe, store: PictureStore) -> None:
-        self.items, self.store = items, store
-        self.blind = recipe.untold > 0
-        spec = recipe.validation_degradation or recipe.degradation
-        self.degradation = Degradation(spec) if spec else None
+    figure = "psnr"
+    """By which the best weights are known."""
 
-    def __call__(self, method: Any) -> tuple[dict[str, float], list[list[Image]]]:
+    def __init__(self, items: Sequence[Item], recipe: Recipe, store: PictureStore) -> None:
+        self.items, self.store, self.degradation = items, store, _open_degradation(recipe)
+        self.blind = recipe.untold > 0
+
+    def __call__(self, method: Any) -> tuple[Figures, list[list[Image]]]:
         """Return mean figures and rows of noisy / restored / clean."""
         figures: list[tuple[float, float, float]] = []
         samples = []
-        device = next(next(iter(method.updaters.values())).network.parameters()).device
+        device = _device(method)
         for number, item in enumerate(self.items):
-            clean, noisy, sigma_map = self._views(number, item, device)
-            label = None if item.label is None else torch.tensor([item.label], device=device)
-            restored = _image(method.restore(noisy, sigma_map=sigma_map, label=label))
-            judged, truth, given = to_eight_bit(restored), _image(clean), _image(noisy)
+            views = open_views(item, number, self.degradation, self.store, largest=LARGEST).to(device)
+            sigma_map = None if self.blind else views.sigma_map
+            restored = as_image(method.restore(views.noisy, sigma_map=sigma_map, label=views.label))
+            judged, truth, given = to_eight_bit(restored), as_image(views.clean), as_image(views.noisy)
             figures.append((psnr(judged, truth), ssim(judged, truth), psnr(to_eight_bit(given), truth)))
             if number < SHOWN:
-                samples.append([_sample(view) for view in (given, restored, truth)])
+                samples.append([sample(view) for view in (given, restored, truth)])
         psnrs, ssims, inputs = np.mean(np.array(figures), axis=0)
         return {"psnr": float(psnrs), "ssim": float(ssims), "psnr_input": float(inputs)}, samples
 
-    def _views(self, number: int, item: Item, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
-        clean = _batch(self.store(item.clean)).to(device)
-        given = clean if item.noisy is None else _batch(self.store(item.noisy)).to(device)
-        if self.degradation is None or item.finished:
-            return clean, given, self._told(None, given - clean)
-        # on the CPU, so that the noise is the same on every device
-        rng = torch.Generator().manual_seed(number)
-        degraded = self.degradation(given.cpu(), rng)
-        clean = clean if degraded.clean is None else degraded.clean.to(device)
-        noisy = degraded.noisy.to(device)
-        sigma_map = None if degraded.sigma_map is None else degraded.sigma_map.to(device)
-        return clean, noisy, self._told(sigma_map, noisy - clean)
 
-    def _told(self, sigma_map: Tensor | None, noise: Tensor) -> Tensor | None:
-        """Return what is told of the level: the true one, else its mean as measured, and to blind weights nothing."""
-        if self.blind:
-            return None
-        return mean_level(measured_level(noise)) if sigma_map is None else sigma_map
+class Accuracy:
+    """How many noisy held-out pictures a classifier knows, and its cross-entropy in nats.
 
+    Raises RecipeError for pictures without labels.
+    """
 
-def _batch(pixels: NDArray[np.uint8]) -> Tensor:
-    height, width = pixels.shape[:2]
-    top, left = max(0, height - LARGEST) // 2, max(0, width - LARGEST) // 2
-    window = pixels[top : top + LARGEST, left : left + LARGEST]
-    return torch.from_numpy(window.copy()).permute(2, 0, 1)[None].float().div(255)
+    figure = "accuracy"
+
+    def __init__(self, items: Sequence[Item], recipe: Recipe, store: PictureStore) -> None:
+        if any(item.label is None for item in items):
+            raise RecipeError(f"method {recipe.method!r} needs labels, and data.set = {recipe.data.set!r} has none")
+        self.items, self.store, self.degradation = items, store, _open_degradation(recipe)
+
+    def __call__(self, method: Any) -> tuple[Figures, list[list[Image]]]:
+        """Return mean figures; there are no pictures to show."""
+        figures = []
+        device = _device(method)
+        for number, item in enumerate(self.items):
+            views = open_views(item, number, self.degradation, self.store, largest=LARGEST).to(device)
+            assert views.label is not None
+            figures.append(classified(method.classify(views.noisy), views.label)[0])
+        return {name: float(np.mean([entry[name] for entry in figures])) for name in figures[0]}, []
 
 
-def _image(batch: Tensor) -> Image:
-    return batch[0].permute(1, 2, 0).cpu().numpy()
+def classified(scores: Tensor, labels: Tensor) -> list[Figures]:
+    """Return, for each row of scores (N, classes), whether it names its label, and its cross-entropy in nats."""
+    right = (scores.argmax(dim=1) == labels).tolist()
+    costs = F.cross_entropy(scores.float(), labels, reduction="none").tolist()
+    return [{"accuracy": float(hit), "cross_entropy": cost} for hit, cost in zip(right, costs, strict=True)]
 
 
-def _sample(image: Image, side: int = 192) -> Image:
+def as_image(batch: Tensor) -> Image:
+    """Return the one picture of a batch (1, C, H, W) as (H, W, C)."""
+    image: Image = batch[0].permute(1, 2, 0).cpu().numpy()
+    return image
+
+
+def sample(image: Image, side: int = 192) -> Image:
     """Cut the centre, mirrored outwards where the picture is smaller, so that samples form a grid."""
     height, width = image.shape[:2]
     borders = [(max(0, side - size) // 2, max(0, side - size + 1) // 2) for size in (height, width)]
     image = np.pad(image, [*borders, (0, 0)], mode="symmetric")
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return image[top : top + side, left : left + side]
+
+
+def _open_degradation(recipe: Recipe) -> Degradation | None:
+    spec = recipe.validation_degradation or recipe.degradation
+    return Degradation(spec) if spec else None
+
+
+def _device(method: Any) -> torch.device:
+    device: torch.device = next(next(iter(method.updaters.values())).network.parameters()).device
+    return device
+
+
+def _batch(pixels: NDArray[np.uint8], largest: int) -> Tensor:
+    height, width = pixels.shape[:2]
+    if largest:
+        top, left = max(0, height - largest) // 2, max(0, width - largest) // 2
+        pixels = pixels[top : top + largest, left : left + largest]
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().div(255)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def _reopen(options: DenoiseOptions) -> Restorer:
     """Open a restorer, or take the one that an earlier call opened, unless its file has changed since."""
     path = Path(options.weights)
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    return _remember(
+    restorer = _remember(
         os.fspath(options.weights),
         options.runtime,
         options.device,
@@ -116,6 +116,9 @@ def _reopen(options: DenoiseOptions) -> Restorer:
         options.threads,
         stamp,
     )
+    if options.max_memory is not None:
+        restorer.memory()  # whatever is counted later, the network is there already
+    return restorer
 
 
 @lru_cache(maxsize=4)
@@ -144,7 +147,7 @@ def denoise_file(
 
     Raises PictureError if the source cannot be read, or the target exists and may not be replaced.
     """
-    from hush.imaging.files import output_path, read_pages, write_pages
+    from hush.imaging.files import output_path, read_pages, write_pages, written_as
 
     options = options or DenoiseOptions()
     started = time.perf_counter()
@@ -153,12 +156,12 @@ def denoise_file(
     if target.exists() and not options.overwrite:
         raise PictureError(f"{target}: exists already; add --overwrite to replace it")  # before the work, not after it
     restorer = restorer or _reopen(options)
-    layout = in_parts(source, options)
+    layout = in_parts(source, target, options)
     if layout is not None:
         return denoise_large(layout, source, target, options, restorer, progress)
     pages = read_pages(source)
-    work = PageWork(source, options, restorer, progress)
-    written = write_pages(target, map(work.restore, pages), pages, overwrite=options.overwrite)
+    work = PageWork(source, options, restorer, progress, copies=written_as(target, pages).encoding)
+    written = write_pages(target, work.restore(pages), pages, overwrite=options.overwrite)
     return work.result(written, time.perf_counter() - started)
 
 
@@ -169,7 +172,7 @@ def denoise_files(
     *,
     recursive: bool = False,
     progress: TellProgress | None = None,
-) -> Iterator[FileResult | FileFailure | FileSkipped]:
+) -> Generator[FileResult | FileFailure | FileSkipped, None, None]:
     """Denoise files, folders and globs, one result each; a picture that fails does not stop the others.
 
     Args:
@@ -182,8 +185,8 @@ def denoise_files(
     Several pictures are read and written while others are restored, and are read in processes of their own, so that a
     decoder that crashes costs its picture only. The results come in the order of the pictures.
 
-    Raises, before the first result, UsageError for options that do not fit, WeightsError for weights that do not
-    run, and PictureError if there is no picture.
+    Raises at once UsageError for options that do not fit, and PictureError if there is no picture; with the first
+    result WeightsError for weights that do not run.
     """
     options = options or DenoiseOptions()
     jobs = plan_files(inputs, out, options, recursive=recursive)

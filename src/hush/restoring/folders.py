@@ -6,18 +6,18 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hush.errors import MissingExtra, PictureError
-from hush.restoring.large import SMALLEST_WORK, WHOLE
+from hush.restoring.large import SMALLEST_WORK
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
 from hush.restoring.restorers import Restorer, TellProgress
-from hush.restoring.working import ENCODING, PageWork
+from hush.restoring.working import PageWork
 
 if TYPE_CHECKING:
     from hush.imaging.formats.picture import Pages, Picture
@@ -27,7 +27,7 @@ Result = FileResult | FileFailure | FileSkipped
 Failures = (PictureError, MissingExtra, OSError)
 
 MOST_JOBS = 4  # a network keeps all processors busy; reading and writing need few
-DECODER = 100 * 2**20  # bytes that a process that reads holds beside its picture
+DECODER = 48 * 2**20  # bytes that a process that reads holds beside its picture
 STACK = 256 * 2**20  # bytes; larger stacks are read page by page as they are restored
 
 
@@ -37,7 +37,7 @@ def work_through(
     restorer: Restorer,
     alone: Callable[[Job], FileResult],
     progress: TellProgress | None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield a result for each job, in their order; ``alone`` restores a file by itself."""
     if sum(not (job.problem or job.skipped) for job in jobs) < 2:
         yield from (_settle(job, alone) for job in jobs)
@@ -126,11 +126,12 @@ class _Line:
     def _read(self, job: Job) -> _Read:
         """Read a file; a large one is left to be read part by part."""
         started = time.perf_counter()
-        room = max(0, allowed(self._options.max_memory) - resident() - SMALLEST_WORK - self._count * DECODER)
-        like = self._decoder().read(job.source, room // (2 * WHOLE))
+        left = allowed(self._options.max_memory) - resident() - SMALLEST_WORK
+        room = max(0, left // self._count - DECODER)
+        like = self._decoder().read(job.source, room)
         pages: list[Picture] = []
         for page in like or ():
-            if like is not None and page.pixels.nbytes * len(like) > STACK and len(like) > 1:
+            if like is not None and page.pixels.nbytes * len(like) > min(STACK, room // 4) and len(like) > 1:
                 return _Read(like, [], 0)
             pages.append(page)
         return _Read(like, pages, time.perf_counter() - started)
@@ -145,11 +146,9 @@ class _Line:
             if not read.pages:
                 return self._stack(job)
             started = time.perf_counter()
-            held = (self._count * DECODER if self._options.max_memory else 0) + self._count * _bytes(read.pages)
-            page_work = PageWork(
-                job.source, self._options, self._restorer, self._progress, held=held, copies=2 * ENCODING
-            )
-            restored = [page_work.restore(page) for page in read.pages]
+            held = self._count * (DECODER + _beside(job, read.like) * _bytes(read.pages))
+            page_work = PageWork(job.source, self._options, self._restorer, self._progress, held=held)
+            restored = list(page_work.restore(read.pages))
             seconds = read.seconds + time.perf_counter() - started
             writing.append((page_work, restored, read.like, seconds))
             return page_work.result(job.target, seconds)
@@ -181,9 +180,18 @@ class _Line:
         pages = self._decoder().read(job.source)
         if pages is None:
             return self._alone(job)
-        work = PageWork(job.source, self._options, self._restorer, self._progress)
-        written = write_pages(job.target, map(work.restore, pages), pages, overwrite=self._options.overwrite)
+        copies = _beside(job, pages)
+        work = PageWork(job.source, self._options, self._restorer, self._progress, held=DECODER, copies=copies)
+        written = write_pages(job.target, work.restore(pages), pages, overwrite=self._options.overwrite)
         return work.result(written, time.perf_counter() - started)
+
+
+def _beside(job: Job, like: Pages) -> int:
+    """Return how many times its bytes a picture takes while it is read and waits, and while it waits and is written."""
+    from hush.imaging.files import written_as
+    from hush.imaging.formats import FORMATS
+
+    return FORMATS[like.format].decoding + 1 + written_as(job.target, like).encoding + 1
 
 
 def _bytes(pages: list[Picture]) -> int:

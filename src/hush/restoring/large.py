@@ -17,17 +17,18 @@ from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult
 from hush.restoring.restorers import Restorer, TellProgress
-from hush.restoring.working import ENCODING, Outcome, restore_windows, scene_of
+from hush.restoring.working import Outcome, restore_windows, scene_of
 
-WHOLE = ENCODING + 2  # the same for reading, restoring and writing a file as a whole
 SMALLEST_WORK = 128 * 2**20  # bytes; small tiles of the shipped weights
 
 
-def in_parts(source: Path, options: DenoiseOptions) -> Layout | None:
+def in_parts(source: Path, target: Path, options: DenoiseOptions) -> Layout | None:
     """Return how to read a file in parts, if as a whole it would not fit into the memory that is allowed.
 
     Raises PictureError if it neither fits nor can be read in parts.
     """
+    from hush.imaging.files import written_as
+    from hush.imaging.formats import FORMATS
     from hush.imaging.layouts import read_layout
 
     try:
@@ -36,7 +37,8 @@ def in_parts(source: Path, options: DenoiseOptions) -> Layout | None:
         return None  # reading it says what is wrong
     if layout is None:
         return None
-    needed = source.stat().st_size + WHOLE * layout.nbytes + SMALLEST_WORK
+    reading, writing = FORMATS[layout.picture.format].decoding, 2 + written_as(target, layout.picture).encoding
+    needed = source.stat().st_size + max(reading, writing) * layout.nbytes + SMALLEST_WORK
     left = allowed(options.max_memory) - resident()
     if needed <= left:
         return None

@@ -17,6 +17,15 @@ def resident() -> int:
         return 0
 
 
+def highest() -> int:
+    """Return the most bytes of memory that this process ever held; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
+
+
 def free() -> int:
     """Return the bytes of memory that are free on this machine, or in the container that it runs in."""
     found = [amount for amount in (_machine(), _container("memory.max", "memory.current")) if amount is not None]

@@ -91,6 +91,21 @@ def check_number(name: str, value: object, low: float, high: float, meaning: str
         raise UsageError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}: {meaning}")
 
 
+def read_sigma(text: str) -> float | None:
+    """Read a noise level: a number, or auto for None.
+
+    Raises UsageError for anything else.
+    """
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(
+            f"sigma is {text!r}; it must be auto or a number from 0 to 255 (8-bit scale), such as 25"
+        ) from None
+
+
 def read_bytes(text: str) -> int:
     """Read an amount of memory: ``512M``, ``1.5G``, ``2 GB`` or plain bytes; units are powers of 1024.
 

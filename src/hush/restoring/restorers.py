@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from hush.errors import UsageError
 from hush.imaging.tiles import plan_tiles, run_tiled
 from hush.names import find
 from hush.restoring.classical import CLASSICAL
-from hush.restoring.memory import resident
+from hush.restoring.memory import highest, resident
 from hush.restoring.runtimes import Batch, Runtime, find_runtime, open_runtime
 from hush.restoring.weights import UNTOLD, open_weights, split_bare
 
@@ -35,12 +36,17 @@ class Restorer(Protocol):
 
     needs_sigma: bool
     """Whether it must be told the noise level; where nobody knows it, it is estimated."""
-    description: str
-    """What runs, where, in words."""
     overlap: int
     """Pixels of context that tiles need so that no seam shows."""
+    align: int
+    """Pixels: tiles start at multiples of it."""
     tile: int | None
     """Largest side in pixels that is restored at once; None if any may be."""
+
+    @property
+    def description(self) -> str:
+        """What runs, where, in words."""
+        ...
 
     def __call__(
         self,
@@ -95,6 +101,7 @@ class Identity:
     needs_sigma = False
     description = "identity"
     overlap = 0
+    align = 1
     tile: int | None = None
 
     def __call__(
@@ -121,6 +128,7 @@ class Classical:
 
     needs_sigma = True
     overlap = 64
+    align = 16  # wavelets halve the picture four times at most
     tile: int | None = None
 
     def __init__(self, name: str) -> None:
@@ -159,10 +167,17 @@ class NetworkRestorer:
     def __init__(self, runtime: Runtime, tile: int | None = None) -> None:
         self.runtime = runtime
         self.tile: int | None = tile or TILE
-        self._memory: tuple[int, int] | None = None
+        self._per_pixel: int | None = None
+        self._keeps = False
+        self._largest = 0  # pixels that were run at once
         self.overlap = runtime.limits.overlap
+        self.align = runtime.limits.multiple
         self.needs_sigma = runtime.limits.sigma_map and not runtime.limits.blind
-        self.description = runtime.description
+
+    @property
+    def description(self) -> str:
+        """Return what runs, where, in words."""
+        return self.runtime.description
 
     def __call__(
         self,
@@ -195,15 +210,16 @@ class NetworkRestorer:
     def memory(self) -> tuple[int, int]:
         """Return the bytes of memory that restoring takes: for each pixel of a tile, and beside.
 
-        Measured once, by running two tiles, where the machine tells what a process takes.
+        Measured once, by running two tiles, where the machine tells what a process takes. What a runtime keeps from
+        one tile to the next is there already, so it counts below zero.
         """
-        if self._memory is None:
-            self._memory = _measured_memory(self)
-        return self._memory
+        if self._per_pixel is None:
+            self._per_pixel, self._keeps = _measured_memory(self)
+        return self._per_pixel, -self._per_pixel * self._largest if self._keeps else 0
 
     def _tiled(self, image: Image, function: Callable[[Image], Image], progress: TellProgress | None) -> Image:
-        tile = cheapest_tile(image.shape[0], image.shape[1], self.tile or TILE, self.overlap)
-        return run_tiled(image, function, tile=tile, overlap=self.overlap, progress=progress)
+        tile = cheapest_tile(image.shape[0], image.shape[1], self.tile or TILE, self.overlap, self.align)
+        return run_tiled(image, function, tile=tile, overlap=self.overlap, align=self.align, progress=progress)
 
     def _restore(self, image: Image, level: NDArray[np.float32]) -> Image:
         height, width, channels = image.shape
@@ -212,30 +228,32 @@ class NetworkRestorer:
         if channels != taken:
             noisy = np.broadcast_to(noisy.swapaxes(0, 1), (channels, taken, height, width))
         sigma_map = np.broadcast_to(level, (len(noisy), 1, height, width)) if self.runtime.limits.sigma_map else None
+        self._largest = max(self._largest, len(noisy) * height * width)
         restored = self.runtime(noisy, sigma_map)
         joined = restored[0] if channels == taken else restored.mean(axis=1)  # (C, H, W)
         return joined.transpose(1, 2, 0)
 
 
-def _measured_memory(restorer: NetworkRestorer) -> tuple[int, int]:
-    """Return what a restorer takes for each pixel of a tile, and beside: from the growth of the process over two sizes.
+def _measured_memory(restorer: NetworkRestorer) -> tuple[int, bool]:
+    """Return the bytes that a restorer takes for each pixel of a tile, and whether it keeps them.
 
-    Between 256 and 1280 pixels a side the growth is a straight line, within 5 %.
+    Between 256 and 1280 pixels a side what OpenVINO takes is a straight line, within 5 %. It keeps all of it; torch
+    gives it back, so that only the most that the process ever held tells.
     """
-    channels = restorer.runtime.limits.channels
-    before, sizes = resident(), (256, 512)
-    after = []
-    for side in sizes:
+    channels, areas = restorer.runtime.limits.channels, (16**2, 256**2, 512**2)  # the first only to have it there
+    held: list[int] = []
+    for side in map(math.isqrt, areas):
+        before = highest()
         restorer(np.zeros((side, side, channels), np.float32), 1.0 if restorer.needs_sigma else None, gray=False)
-        after.append(resident())
-    if not before:  # not known on this system
-        return NETWORK_BYTES, 0
-    slope = (after[1] - after[0]) / (sizes[1] ** 2 - sizes[0] ** 2)
+        held.append(max(resident(), highest() if highest() > before else 0))
+    if not held[0]:  # not known on this system
+        return NETWORK_BYTES, False
+    slope = (held[2] - held[1]) / (areas[2] - areas[1])
     slope = min(max(slope, 3 * IMAGE_BYTES), 4 * NETWORK_BYTES)
-    return round(slope), max(0, round(after[0] - before - slope * sizes[0] ** 2))
+    return round(slope), resident() - held[0] > slope * areas[2] / 2
 
 
-def cheapest_tile(height: int, width: int, largest: int, overlap: int) -> int:
+def cheapest_tile(height: int, width: int, largest: int, overlap: int, align: int) -> int:
     """Return the side of tiles, no larger than allowed, that leaves the least to compute.
 
     With tiles of 1024, an image of 1100x1100 pixels would cost 3.5 times its area; with 608, 1.2 times.
@@ -244,10 +262,11 @@ def cheapest_tile(height: int, width: int, largest: int, overlap: int) -> int:
         return largest
 
     def cost(tile: int) -> int:
-        tiles = plan_tiles(height, width, tile, overlap)
+        tiles = plan_tiles(height, width, tile, overlap, align=align)
         return len(tiles) * tiles[0].height * tiles[0].width
 
-    smaller = range(largest - 16, max(largest // 2, 2 * overlap + 32), -16)
+    step = math.lcm(align, 16)
+    smaller = range(largest - step, max(largest // 2, 2 * overlap + 2 * step), -step)
     return min((largest, *smaller), key=cost)
 
 

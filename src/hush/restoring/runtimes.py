@@ -13,6 +13,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,12 +24,14 @@ from numpy.typing import NDArray
 
 from hush.errors import MissingExtra, UsageError, WeightsError, need
 from hush.names import find
-from hush.restoring.weights import Card, Weights, cache_folder
+from hush.restoring.weights import MULTIPLE, Card, Weights, cache_folder
 
 Batch = NDArray[np.float32]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fast", "exact")
+TELEMETRY = "openvino_telemetry"  # reports over the network that OpenVINO was imported
+CONVERTER = "openvino.tools.ovc"  # turns other models into OpenVINO's; takes longer to import than all the rest
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Limits:
     """Whether it is told the noise level by a map."""
     overlap: int
     """Pixels of context that tiles need."""
+    multiple: int = MULTIPLE
+    """Pixels: tiles start at multiples of it."""
     gray: bool = False
     """Whether colour weights learnt gray pictures too: three equal channels with the same noise."""
     blind: bool = False
@@ -49,13 +54,7 @@ class Limits:
     @classmethod
     def of(cls, card: Card) -> Limits:
         """Take them from a card."""
-        return cls(
-            channels=card.channels,
-            sigma_map=card.sigma_map,
-            overlap=card.overlap,
-            gray=card.gray,
-            blind=card.blind,
-        )
+        return cls(card.channels, card.sigma_map, card.overlap, card.multiple, card.gray, card.blind)
 
     def check(self, noisy: Batch, sigma_map: Batch | None) -> None:
         """Raise UsageError where a batch does not fit."""
@@ -72,8 +71,11 @@ class Runtime(Protocol):
 
     name: str
     limits: Limits
-    description: str
-    """Device, threads and precision in words."""
+
+    @property
+    def description(self) -> str:
+        """Device, threads and precision in words."""
+        ...
 
     def __call__(self, noisy: Batch, sigma_map: Batch | None = None) -> Batch:
         """Restore a batch."""
@@ -99,14 +101,18 @@ def open_runtime(
         threads: of the processor; None is what the runtime chooses.
 
     Raises UsageError for an unknown name, MissingExtra if the runtime is not installed, WeightsError if the file
-    does not run.
+    does not run; a runtime that is opened in the background raises that when it is called first.
     """
-    if runtime == "auto":
-        runtime = "torch" if device in ("cuda", "mps") else "openvino"
     check_choice("device", device, DEVICES)
     check_choice("precision", precision, PRECISIONS)
-    opener = find_runtime(runtime, f"runtime {runtime!r}")
+    what = f"device {device!r}" if runtime == "auto" else f"runtime {runtime!r}"
+    opener = find_runtime(_chosen(runtime, device), what)
     return opener(weights, device=device, precision=precision, threads=threads)
+
+
+def _chosen(runtime: str, device: str) -> str:
+    """Return which runtime auto means."""
+    return {"cuda": "torch", "mps": "torch"}.get(device, "openvino") if runtime == "auto" else runtime
 
 
 def find_runtime(name: str, what: str) -> Callable[..., Runtime]:
@@ -133,47 +139,78 @@ def open_openvino(
     What it compiles for weights with a name is kept in the user's cache, for a quicker start.
     """
     _processor_only("openvino", device)
+    return OpenVINORuntime(weights, precision, threads)
+
+
+class OpenVINORuntime:
+    """Weights compiled by OpenVINO. May be called from several threads; calls wait for one another.
+
+    OpenVINO is imported, and the network compiled, in a thread, so that a picture can be read meanwhile. The first call
+    waits for that, and raises WeightsError if the file does not run.
+    """
+
+    name = "openvino"
+
+    def __init__(self, weights: Weights, precision: str, threads: int | None) -> None:
+        self.limits = Limits.of(weights.card)
+        self._lock = threading.Lock()
+        opening = ThreadPoolExecutor(1, "hush-open")
+        self._opened = opening.submit(_open_request, weights, precision, threads)
+        opening.shutdown(wait=False)
+
+    @property
+    def description(self) -> str:
+        """Return device, threads and precision in words."""
+        return self._opened.result()[1]
+
+    def __call__(self, noisy: Batch, sigma_map: Batch | None = None) -> Batch:
+        """Restore a batch."""
+        inputs = _inputs(self.limits, noisy, sigma_map)
+        request, _ = self._opened.result()
+        with self._lock:
+            request.infer(inputs, share_inputs=True)
+            return np.array(request.get_output_tensor().data)  # a copy: the next call writes over it
+
+
+def _open_request(weights: Weights, precision: str, threads: int | None) -> tuple[Any, str]:
+    """Compile weights; return what runs them, and in words where."""
     core = _import_openvino().Core()
     number_type = _openvino_number_type(core, weights, precision)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": number_type}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    return OpenVINORuntime(weights, _compile(core, weights, options), core.get_property("CPU", "FULL_DEVICE_NAME"))
+    compiled = _compile(core, weights, options)
+    request = compiled.create_infer_request()
+    processor = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+    count = compiled.get_property("INFERENCE_NUM_THREADS")
+    number_type = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return request, f"OpenVINO on {processor}, {_threads(count)}, {number_type}"
 
 
 def _import_openvino() -> ModuleType:
-    """Import OpenVINO without its telemetry, which would report every import over the network.
+    """Import OpenVINO without its telemetry, and without its converter until somebody asks for that.
 
-    OpenVINO does without the package openvino_telemetry where it is not installed, which None stands for.
+    OpenVINO does without either where it is not installed, which None in the table of modules stands for.
     """
-    if "openvino" in sys.modules or "openvino_telemetry" in sys.modules:
+    left_out = [name for name in (TELEMETRY, CONVERTER) if name not in sys.modules]
+    if "openvino" in sys.modules:
         return importlib.import_module("openvino")
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]
     try:
-        return importlib.import_module("openvino")
+        openvino = importlib.import_module("openvino")
     finally:
-        del sys.modules["openvino_telemetry"]
+        for name in left_out:
+            sys.modules.pop(name, None)
+    if not hasattr(openvino, "convert_model"):
+        openvino.__getattr__ = _convert_model  # type: ignore[method-assign]  # PEP 562
+    return openvino
 
 
-class OpenVINORuntime:
-    """Weights compiled by OpenVINO. May be called from several threads; calls wait for one another."""
-
-    name = "openvino"
-
-    def __init__(self, weights: Weights, compiled: Any, processor: str) -> None:
-        self.limits = Limits.of(weights.card)
-        threads = compiled.get_property("INFERENCE_NUM_THREADS")
-        number_type = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        self.description = f"OpenVINO on {processor.strip()}, {_threads(threads)}, {number_type}"
-        self._request = compiled.create_infer_request()
-        self._lock = threading.Lock()
-
-    def __call__(self, noisy: Batch, sigma_map: Batch | None = None) -> Batch:
-        """Restore a batch."""
-        inputs = _inputs(self.limits, noisy, sigma_map)
-        with self._lock:
-            self._request.infer(inputs, share_inputs=True)
-            return np.array(self._request.get_output_tensor().data)  # a copy: the next call writes over it
+def _convert_model(name: str) -> Any:
+    """Give other users of OpenVINO in this process the one name that its converter adds."""
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    return importlib.import_module(CONVERTER).convert_model
 
 
 def _openvino_number_type(core: Any, weights: Weights, precision: str) -> str:

@@ -8,20 +8,21 @@ JSON under ``hush.card`` in its metadata.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hush.errors import UnknownWeights, WeightsError
-from hush.names import nearest
+from hush.errors import UnknownWeights, UsageError, WeightsError
+from hush.names import Range, nearest, parse_chain
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 CARD_KEY = "hush.card"
+MULTIPLE = 16  # of networks that do not say; holds for those that halve a picture at most four times
 UNTOLD = -0.1  # in the level map of blind weights: nobody says; far from all levels, so that none is mistaken for it
 
 
@@ -34,7 +35,7 @@ class WeightsEntry:
     url: str | None = None
     """Where to download from, once; None for weights that ship."""
     sha256: str | None = None
-    """Checksum of the download, in hex."""
+    """Checksum of the download, in hex; its first digits will do."""
 
 
 WEIGHTS = {
@@ -55,6 +56,8 @@ class Card:
     """Whether it is told the noise level by a map."""
     overlap: int
     """Pixels of context that tiles need so that no seam shows."""
+    multiple: int = MULTIPLE
+    """Pixels: the sides that it needs to take a picture apart; tiles start at multiples of it."""
     bf16: bool = False
     """Whether arithmetic in bf16 was found not to show; see `hush.learning.exporting.bf16_is_harmless`."""
     summary: str = ""
@@ -63,7 +66,8 @@ class Card:
     """What it was trained on, in words."""
     recipe: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
-    """Steps, megapixels, hours, hardware, commit."""
+    """Steps, megapixels, hours, hardware, commit; the curve, as megapixels seen and the validation's figure; and
+    likewise what they were ``started_from``, where that were other weights."""
     figures: list[dict[str, Any]] = field(default_factory=list)
     """Measured figures, one dict each: data, degradation, psnr, ssim ..."""
 
@@ -79,6 +83,17 @@ class Card:
         """Whether they find the noise level themselves where the map holds `UNTOLD`."""
         share = self.recipe.get("untold")
         return self.sigma_map and isinstance(share, (int, float)) and share > 0
+
+    @property
+    def largest_sigma(self) -> float | None:
+        """The highest level of white noise in the training, on the 8-bit scale; None where the recipe does not say."""
+        try:
+            calls = parse_chain(str(self.recipe.get("degradation", "")))
+        except UsageError:
+            return None
+        levels = [call.options.get("sigma") for call in calls if call.name == "gaussian"]
+        highest = [level.high if isinstance(level, Range) else level for level in levels]
+        return max((float(level) for level in highest if isinstance(level, (int, float))), default=None)
 
     def to_json(self) -> str:
         """Return the card as JSON."""
@@ -116,6 +131,8 @@ class Card:
             raise WeightsError("the card's sigma_map and bf16 must be true or false")
         if isinstance(self.overlap, bool) or not isinstance(self.overlap, int) or self.overlap < 0:
             raise WeightsError(f"the card says overlap = {self.overlap!r}; it must be 0 or a number of pixels")
+        if isinstance(self.multiple, bool) or not isinstance(self.multiple, int) or self.multiple < 1:
+            raise WeightsError(f"the card says multiple = {self.multiple!r}; it must be a number of pixels")
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:
@@ -154,6 +171,25 @@ def open_weights(name_or_path: str | Path) -> Weights:
     raise UnknownWeights(
         f"{text!r} are no weights{nearest(text, WEIGHTS)}. Known: {', '.join(WEIGHTS)}, or an .onnx file of hush"
     )
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text is an address to download from."""
+    return text.startswith(("https://", "http://", "file://"))
+
+
+def fetch(address: str) -> Path:
+    """Download ``https://HOST/FILE#sha256=DIGITS`` once into the user's cache, and return the path.
+
+    The first eight digits or more of the checksum are compared, at each call.
+
+    Raises UsageError for an address without them, WeightsError if the file cannot be had or is another one.
+    """
+    url, _, digits = address.partition("#sha256=")
+    if not re.fullmatch(r"[0-9a-f]{8,64}", digits):
+        raise UsageError(f"{address}: add the checksum of the file, #sha256= and at least its first eight digits")
+    file = url.rpartition("/")[2]
+    return _cached(file, WeightsEntry(file, url, digits))
 
 
 def split_bare(text: str) -> tuple[str, str] | None:
@@ -261,11 +297,17 @@ def _locate(name: str, entry: WeightsEntry) -> Path:
         if not path.is_file():
             raise WeightsError(f"weights {name!r}: {path} is missing; install hush again")
         return path
+    return _cached(name, entry)
+
+
+def _cached(name: str, entry: WeightsEntry) -> Path:
+    """Return where a download lies, fetching it if it is not there or not what it should be."""
+    assert entry.url is not None
     folder = cache_folder()
     if folder is None:
         raise WeightsError(f"weights {name!r}: no home folder to download into; set XDG_CACHE_HOME")
     path = folder / "weights" / entry.file
-    if not path.is_file() or (entry.sha256 and _sha256(path) != entry.sha256):
+    if not path.is_file() or not _sha256(path).startswith(entry.sha256 or ""):
         _download(name, entry.url, entry.sha256, path)
     return path
 
@@ -280,7 +322,7 @@ def _download(name: str, url: str, sha256: str | None, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(url, timeout=30) as source, open(temporary, "wb") as target:
             shutil.copyfileobj(source, target)
-        if sha256 and (found := _sha256(temporary)) != sha256:
+        if sha256 and not (found := _sha256(temporary)).startswith(sha256):
             raise WeightsError(
                 f"weights {name!r}: {url} has checksum {found[:12]}, not {sha256[:12]}; try again, "
                 f"or install a newer hush"
@@ -295,5 +337,7 @@ def _download(name: str, url: str, sha256: str | None, path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
+    import hashlib
+
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

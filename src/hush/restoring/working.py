@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +21,12 @@ from hush.imaging.tiles import Tile, cut, run_blocks
 from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.memory import allowed, resident
-from hush.restoring.options import DenoiseOptions
+from hush.restoring.options import LARGEST_SIGMA, DenoiseOptions
 from hush.restoring.planning import FileResult
 from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, find_sigma, is_gray
 
 if TYPE_CHECKING:
-    from hush.imaging.formats.picture import Picture
+    from hush.imaging.formats.picture import Pages, Picture
 
 Image = NDArray[np.float32]
 
@@ -32,7 +34,6 @@ SMALL = 1 << 20  # pixels; a picture of no more is estimated and restored at onc
 LARGEST_TILE = 4096  # pixels a side; of what any may be restored at once
 SEAM = 64  # rows across the picture that two rows of tiles share, at most
 SAMPLE = 512  # pixels a side of the windows by which the noise of a larger picture is estimated
-ENCODING = 4  # times the bytes of the pixels: what encoders hold of a noisy picture, at most
 STREAM = 64 * 2**20  # bytes that reading and writing a file in parts takes, whatever its size
 STREAM_ROWS = 768  # rows of it that libvips and its threads hold
 SAMPLES = 3  # of them down and across
@@ -97,7 +98,7 @@ class PageWork:
         progress: TellProgress | None = None,
         *,
         held: int = 0,
-        copies: int = ENCODING,
+        copies: int = 0,
     ) -> None:
         """Prepare for a file; writing it takes ``copies`` times the bytes of its pixels; ``held`` are taken beside."""
         self.source = source
@@ -108,31 +109,63 @@ class PageWork:
         self._outcomes: list[Outcome] = []
         self._sizes: list[tuple[int, int]] = []
 
-    def restore(self, page: Picture) -> Picture:
-        """Restore a page; one that is no picture, but a mask of another page, stays as it is."""
-        height, width = page.size
-        self._sizes.append((width, height))
-        if page.mask:
-            return page
-        try:
+    def restore(self, pages: Pages | list[Picture]) -> Iterator[Picture]:
+        """Yield each page restored; of several, the noise is looked for in all of them first.
+
+        A page that is no picture, but a mask of another one, stays as it is.
+        """
+        for page, level in zip(pages, self._levels(pages), strict=False):
+            height, width = page.size
+            self._sizes.append((width, height))
+            yield page if page.mask else self._restored(page, level)
+
+    def _restored(self, page: Picture, level: float | None) -> Picture:
+        """Restore a page that has so much noise, in units of its pixels; None looks for it."""
+        options = self._options
+        if level is not None:
+            options = replace(options, sigma=min(255 * level / _span(page, options), LARGEST_SIGMA))
+        with self._named():
             pixels, outcome = restore_array(
                 page.pixels,
-                self._options,
+                options,
                 self._restorer,
                 full_scale=page.full_scale,
                 cmyk=page.cmyk,
                 held=self._held + self._copies * page.pixels.nbytes,
                 progress=self._progress,
             )
+        self._outcomes.append(outcome)
+        return replace(page, pixels=pixels)
+
+    def _levels(self, pages: Pages | list[Picture]) -> Iterable[float | None]:
+        """Find how noisy pages are, in units of their pixels; None where each is looked at by itself, or not at all."""
+        told = self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma
+        if told or len(pages) == 1:
+            return repeat(None)
+        from hush.restoring.levels import steady
+
+        return steady([0.0 if page.mask else self._level(page) for page in pages])
+
+    def _level(self, page: Picture) -> float:
+        with self._named():
+            scale = value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
+            sigma = _sigma(Scene(ArrayWindows(page.pixels), scale, page.cmyk), self._options, self._restorer)
+        return (sigma or 0.0) / 255 * _span(page, self._options)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of which file an error speaks."""
+        try:
+            yield
         except PictureError as error:
             raise PictureError(f"{self.source}: {error}") from error
         except MemoryError as error:
             raise PictureError(f"{self.source}: does not fit in memory; close other programs") from error
-        self._outcomes.append(outcome)
-        return replace(page, pixels=pixels)
 
     def result(self, target: Path, seconds: float) -> FileResult:
         """Sum up: the noise level is the median of those of the pages."""
+        from statistics import median
+
         sigmas = [outcome.sigma for outcome in self._outcomes if outcome.sigma is not None]
         total = Outcome(
             median(sigmas) if sigmas else None,
@@ -142,6 +175,12 @@ class PageWork:
         megapixels = sum(width * height for width, height in self._sizes) / 1e6
         sizes = self._sizes
         return FileResult(self.source, target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr)
+
+
+def _span(page: Picture, options: DenoiseOptions) -> float:
+    """Return how far black and white of a page are apart."""
+    scale = value_range(page.pixels, options.range, page.full_scale, cmyk=page.cmyk)
+    return scale[1] - scale[0] if isinstance(scale, tuple) else scale
 
 
 def restore_array(
@@ -202,7 +241,8 @@ def restore_windows(
 
     overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 or options.keep_grain > 0 else 0)
     side = _tile(scene, options, restorer, overlap)
-    for top, left, block in run_blocks(*scene.size, restore, tile=side, overlap=overlap, progress=progress):
+    blocks = run_blocks(*scene.size, restore, tile=side, overlap=overlap, align=restorer.align, progress=progress)
+    for top, left, block in blocks:
         tile = Tile(top, left, *block.shape[:2])
         yield tile, _encoded(block, scene, tile, options)
 
@@ -285,7 +325,7 @@ def _tile(scene: Scene, options: DenoiseOptions, restorer: Restorer, overlap: in
     largest = restorer.tile or max(height, width)
     if options.max_memory is not None or height * width > SMALL:
         largest = min(largest, _affordable(scene, options, restorer, overlap))
-    return cheapest_tile(height, width, largest, overlap)
+    return cheapest_tile(height, width, largest, overlap, restorer.align)
 
 
 def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overlap: int) -> int:
@@ -297,7 +337,8 @@ def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overl
     per_pixel += 4 * IMAGE_BYTES  # the tile, restored, weighed and encoded
     width = scene.size[1]
     left = allowed(options.max_memory) - resident() - beside - scene.held - SEAM * width * IMAGE_BYTES
-    sides = range(min(restorer.tile or LARGEST_TILE, LARGEST_TILE), 2 * overlap + 16, -16)
+    step = math.lcm(restorer.align, 16)
+    sides = range(min(restorer.tile or LARGEST_TILE, LARGEST_TILE), 2 * overlap + step, -step)
     for side in sides:
         if side * min(side, width) * per_pixel + side * scene.held_per_row <= left:
             return side

@@ -27,6 +27,8 @@ FORMATS: dict[str, Format] = {
         {"bool": GRAY, "uint8": ALPHA, "uint16": ALPHA},
         pages=True,
         frames=True,
+        decoding=6,
+        encoding=3,
     ),
     "jpeg": Format(
         "JPEG",
@@ -34,6 +36,8 @@ FORMATS: dict[str, Format] = {
         marks.is_jpeg,
         HERE + "jpeg",
         {"uint8": ("gray", "RGB", "CMYK")},
+        decoding=4,
+        encoding=3,
     ),
     "tiff": Format(
         "TIFF",
@@ -42,6 +46,8 @@ FORMATS: dict[str, Format] = {
         HERE + "tiff",
         {"bool": GRAY, "uint8": INKS, "uint16": INKS, "float16": ALPHA, "float32": ALPHA, "float64": ALPHA},
         pages=True,
+        decoding=4,
+        encoding=3,
     ),
     "webp": Format("WebP", (".webp",), marks.is_webp, HERE + "webp", {"uint8": RGB}, pages=True, frames=True),
     "avif": Format(
@@ -61,6 +67,8 @@ FORMATS: dict[str, Format] = {
         HERE + "pillow",
         {"bool": GRAY, "uint8": COLOUR_ALPHA},
         suffix="_bmp",
+        decoding=5,
+        encoding=3,
     ),
     "netpbm": Format(
         "Netpbm",
@@ -70,8 +78,19 @@ FORMATS: dict[str, Format] = {
         {"bool": GRAY, "uint8": COLOUR, "uint16": COLOUR, "float32": COLOUR},
         pages=True,
         suffix="_netpbm",
+        decoding=4,
+        encoding=3,
     ),
-    "npy": Format("NPY", (".npy",), marks.is_npy, HERE + "plain", dict.fromkeys(NUMBERS, ALPHA), suffix="_npy"),
+    "npy": Format(
+        "NPY",
+        (".npy",),
+        marks.is_npy,
+        HERE + "plain",
+        dict.fromkeys(NUMBERS, ALPHA),
+        suffix="_npy",
+        decoding=4,
+        encoding=3,
+    ),
     "heif": Format(
         "HEIF",
         (".heic", ".heif", ".hif"),

@@ -6,13 +6,15 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from hush.errors import PictureError
-from hush.imaging.formats.codecs import pillow_image, vips, vips_decode, vips_image
+from hush.imaging.formats.boxes import coded_parts
+from hush.imaging.formats.codecs import finer, least_quality, pillow_encode, pillow_image, vips, vips_decode, vips_image
 from hush.imaging.formats.colour import CURVES, PRIMARIES, profile
 from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
 from hush.imaging.formats.pillow import (
@@ -26,8 +28,10 @@ from hush.imaging.formats.pillow import (
     moving_frames,
     opened,
     own_coding,
+    plugin,
 )
 from hush.imaging.formats.previews import plain_xmp, refreshed, upright
+from hush.imaging.formats.quantisers import av1_quantiser
 from hush.imaging.formats.tags import Data
 
 HEADERS = 65_536  # bytes in which the boxes lie
@@ -40,7 +44,12 @@ class Settings:
 
     bits: int = 8
     subsampling: str = "4:2:0"
+    quality: int = QUALITY
     signal: tuple[int, int] | None = None  # codes of primaries and transfer, where they are not those of sRGB
+
+    @property
+    def coding(self) -> PillowCoding:
+        return PillowCoding("avif", quality=self.quality, subsampling=self.subsampling, bits=self.bits)
 
 
 def settings_of(data: bytes) -> Settings:
@@ -53,8 +62,33 @@ def settings_of(data: bytes) -> Settings:
     return Settings(
         {0x40: 10, 0x60: 12}.get(deep, 8),
         {0x0C: "4:2:0", 0x08: "4:2:2"}.get(min(colour, default=0x0C), "4:4:4"),
+        quality_of(data),
         None if set(signal) <= PLAIN else (signal[0], signal[1]),
     )
+
+
+def quality_of(data: bytes) -> int:
+    """Return the least quality at which Pillow quantises as finely as an AVIF is, or QUALITY if that is unknown."""
+    step = _step(data)
+    return QUALITY if step is None else _quality_for(step)
+
+
+def _step(data: bytes) -> int | None:
+    """Return the finest quantiser of a picture's parts."""
+    return min((step for part in coded_parts(data) if (step := av1_quantiser(part.data)) is not None), default=None)
+
+
+@cache
+def _quality_for(step: int) -> int:
+    """Ask the encoder, whose scale differs from version to version but not from picture to picture."""
+    plugin("Avif")
+    sample = pillow_image(np.zeros((16, 16, 3), np.uint8))
+
+    def fine(quality: int) -> bool:
+        found = _step(pillow_encode(sample, "AVIF", quality=quality))
+        return found is None or found <= step
+
+    return least_quality(fine)
 
 
 def read(data: bytes) -> Picture:
@@ -66,7 +100,7 @@ def read(data: bytes) -> Picture:
     if settings.bits > 8 or settings.signal:
         return _read_deep(data, settings)
     pixels, info, _ = decode("Avif", data)
-    return make_picture("avif", pixels, info, PillowCoding("avif", subsampling=settings.subsampling))
+    return make_picture("avif", pixels, info, settings.coding)
 
 
 def _read_deep(data: bytes, settings: Settings) -> Picture:
@@ -86,8 +120,7 @@ def _read_deep(data: bytes, settings: Settings) -> Picture:
         exif=upright(exif.removeprefix(EXIF)) if exif else None,
         xmp=plain_xmp(xmp) if xmp else None,
     )
-    coding = PillowCoding("avif", subsampling=settings.subsampling, bits=settings.bits)
-    return Picture(pixels, format="avif", metadata=metadata, coding=coding)
+    return Picture(pixels, format="avif", metadata=metadata, coding=settings.coding)
 
 
 def write(picture: Picture, **options: Any) -> bytes:
@@ -99,7 +132,7 @@ def write(picture: Picture, **options: Any) -> bytes:
     if picture.pixels.dtype == np.uint16:
         return _write_deep(picture, coding)
     subsampling = "4:0:0" if picture.channels < 3 else coding.subsampling
-    return encode(picture, "Avif", quality=coding.quality, subsampling=subsampling, **options)
+    return encode(picture, "Avif", quality=finer(coding.quality), subsampling=subsampling, **options)
 
 
 def _write_deep(picture: Picture, coding: PillowCoding) -> bytes:
@@ -113,7 +146,9 @@ def _write_deep(picture: Picture, coding: PillowCoding) -> bytes:
             image.set_type(vips().GValue.blob_type, name, content)
     chroma = "on" if coding.subsampling == "4:2:0" and isinstance(picture.coding, PillowCoding) else "off"
     bits = coding.bits if coding.bits > 8 else 10
-    return image.heifsave_buffer(compression="av1", bitdepth=bits, Q=QUALITY, subsample_mode=chroma, effort=3)
+    return image.heifsave_buffer(
+        compression="av1", bitdepth=bits, Q=finer(coding.quality), subsample_mode=chroma, effort=3
+    )
 
 
 def read_pages(data: Data) -> Pages:
@@ -131,11 +166,12 @@ def read_pages(data: Data) -> Pages:
     check_size(size[1], size[0], 4, "u1", len(data))
 
     def pictures() -> Iterator[Picture]:
-        coding = PillowCoding("avif", subsampling=settings.subsampling)
         with opened("Avif", data) as image:
             metadata = metadata_of(image.info)
             for pixels in moving_frames(image, mode):
-                yield Picture(pixels, format="avif", metadata=metadata, coding=coding, duration=image.info["duration"])
+                yield Picture(
+                    pixels, format="avif", metadata=metadata, coding=settings.coding, duration=image.info["duration"]
+                )
 
     return Pages("avif", count, pictures, frames=True)
 

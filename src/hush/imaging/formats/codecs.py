@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from bisect import bisect_left
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -99,6 +101,19 @@ def pillow_encode(image: Any, name: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, name, **{key: value for key, value in options.items() if value is not None})
     return buffer.getvalue()
+
+
+def finer(quality: int) -> int:
+    """Return a quality, up to 90, that quantises in half the steps: the loss of coding twice adds up.
+
+    On the scales of libavif and libheif 12 points halve the step. From 90 on the loss is not worth so many bytes.
+    """
+    return max(quality, min(quality + 12, 90))
+
+
+def least_quality(fine: Callable[[int], bool]) -> int:
+    """Return the least quality from 1 to 100 that is fine enough; 100 if none is."""
+    return 1 + bisect_left(range(1, 100), True, key=fine)
 
 
 def exact_palette(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from hush.errors import PictureError, need
-from hush.imaging.formats.codecs import squeezed
+from hush.imaging.formats.boxes import coded_parts
+from hush.imaging.formats.codecs import finer, least_quality, squeezed
 from hush.imaging.formats.colour import CURVES, PRIMARIES, profile
 from hush.imaging.formats.picture import INTACT, Metadata, Pages, Picture, check_size
 from hush.imaging.formats.previews import plain_xmp, refreshed
+from hush.imaging.formats.quantisers import hevc_quantiser
 from hush.imaging.formats.tags import Data
 
-QUALITY = 90  # HEIC does not tell the quality that it was written with
+QUALITY = 90  # where the coarseness of a HEIC is not found
 EXIF = b"Exif\0\0"
 SIGNAL = ("color_primaries", "transfer_characteristics", "matrix_coefficients", "full_range_flag")  # ITU-T H.273
 
@@ -31,6 +34,7 @@ class HeifCoding:
     signal: tuple[int, int, int, int] | None = None  # codes of primaries, transfer, matrix, and if the range is full
     icc: bytes | None = None  # as it was in the file
     primary: bool = True
+    quality: int = QUALITY
 
 
 def read(data: bytes) -> Picture:
@@ -49,6 +53,7 @@ def read_pages(data: Data) -> Pages:
     """Read the pictures of a HEIF; auxiliary ones (depth, gain maps) are not among them."""
     library = need("pillow_heif", "heif")
     data = data[:]
+    quality = quality_of(data)
 
     def opened() -> Any:
         return library.open_heif(data, convert_hdr_to_8bit=False)
@@ -59,7 +64,7 @@ def read_pages(data: Data) -> Pages:
             deep = image.info["bit_depth"] > 8
             check_size(height, width, len(image.mode.split(";")[0]), "u2" if deep else "u1", len(data))
             library.set_orientation(image.info)
-            yield _picture(image, image.info)
+            yield _picture(image, image.info, quality)
 
     count = len(opened())
     if not count:
@@ -67,13 +72,44 @@ def read_pages(data: Data) -> Pages:
     return Pages("heif", count, pictures)
 
 
-def _picture(image: Any, info: dict[str, Any]) -> Picture:
+def quality_of(data: bytes) -> int:
+    """Return the least quality at which the encoder quantises as finely as a HEIC is, or QUALITY if that is unknown."""
+    qp = _finest(data)
+    if qp is None:
+        return QUALITY
+    return _quality_for(qp) if qp > 0 else 100  # the last steps of the scale quantise alike, but differ in other ways
+
+
+def _finest(data: bytes) -> int | None:
+    """Return the finest quantisation parameter of a picture's parts."""
+    parts = coded_parts(data)
+    return min((qp for part in parts if (qp := hevc_quantiser(part.data, part.config)) is not None), default=None)
+
+
+@cache
+def _quality_for(qp: int) -> int:
+    """Ask the encoder, if there is one."""
+    library = need("pillow_heif", "heif")
+    if not library.libheif_info()["HEIF"]:
+        return QUALITY
+
+    def fine(quality: int) -> bool:
+        file = io.BytesIO()
+        library.from_bytes("RGB", (64, 64), bytes(64 * 64 * 3)).save(file, quality=quality)
+        found = _finest(file.getvalue())
+        return found is None or found <= qp
+
+    return least_quality(fine)
+
+
+def _picture(image: Any, info: dict[str, Any], quality: int) -> Picture:
     """Collect a picture from what pillow-heif read."""
     nclx = info.get("nclx_profile")
     signal = tuple(int(nclx[name]) for name in SIGNAL) if nclx else None
     icc, exif, xmp = info.get("icc_profile"), info.get("exif"), info.get("xmp")
     pixels = np.asarray(image)
-    coding = HeifCoding(info["bit_depth"], info.get("chroma") or 444, signal, icc, bool(info.get("primary", True)))  # type: ignore[arg-type]
+    primary = bool(info.get("primary", True))
+    coding = HeifCoding(info["bit_depth"], info.get("chroma") or 444, signal, icc, primary, quality)  # type: ignore[arg-type]
     metadata = Metadata(
         icc=icc or _signalled(signal, gray=pixels.ndim == 2),
         exif=exif.removeprefix(EXIF) if exif else None,
@@ -120,7 +156,7 @@ def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target
     before = library.options.SAVE_HDR_TO_12_BIT
     library.options.SAVE_HDR_TO_12_BIT = coding.bits > 10
     try:
-        out.save(file, quality=QUALITY, chroma=str(coding.chroma), **signal)
+        out.save(file, quality=finer(coding.quality), chroma=str(coding.chroma), **signal)
     finally:
         library.options.SAVE_HDR_TO_12_BIT = before
 

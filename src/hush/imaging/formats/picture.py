@@ -107,6 +107,8 @@ class Format:
     pages: bool = False  # it holds several pictures
     frames: bool = False  # and they are an animation
     suffix: str = ""
+    decoding: int = 7  # times the bytes of its pixels that reading a picture holds at most, with the pixels
+    encoding: int = 8  # the same for writing it, without them
 
     def _function(self, name: str) -> Any:
         return getattr(import_module(self.module), name + self.suffix)

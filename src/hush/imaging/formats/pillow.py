@@ -28,7 +28,7 @@ class PillowCoding:
 
     format: str
     lossless: bool = False  # WebP
-    quality: int = QUALITY  # WebP, AVIF
+    quality: int = QUALITY  # WebP, AVIF: as fine as the file was
     subsampling: str = "4:2:0"  # AVIF
     bits: int = 8  # AVIF
     palette: bool = False  # BMP, TGA

@@ -24,6 +24,9 @@ XMP_KEYWORD = b"XML:com.adobe.xmp"
 INCH = 0.0254  # metres
 LIMIT = 64 * 2**20  # bytes that a compressed profile or text may unfold to
 
+# On restored photographs 3 % larger than the best filter for each row at level 6, in half the time or less.
+PACKING = {"filter": "sub", "compression": 4}
+
 PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 DEPTH_CHUNKS = (b"bKGD", b"sBIT", b"hIST")  # mean something for one colour type and bit depth only
 # Chunks that a programme may copy though the pixels have changed: these, and those that say so of themselves.
@@ -151,8 +154,7 @@ def _encoded(pixels: NDArray[Any], interlaced: bool) -> list[Chunk]:
     """Encode pixels as IHDR and IDAT."""
     one_bit = pixels.dtype == np.bool_
     image = vips_image(pixels.astype(np.uint8) * 255 if one_bit else pixels)
-    # One filter for all rows: 1 % larger than trying all five, in little more than half the time.
-    data = image.pngsave_buffer(keep="none", filter="up", interlace=interlaced, **({"bitdepth": 1} if one_bit else {}))
+    data = image.pngsave_buffer(keep="none", interlace=interlaced, **PACKING, **({"bitdepth": 1} if one_bit else {}))
     return [chunk for chunk in split(data) if chunk[0] in (b"IHDR", b"IDAT")]
 
 

@@ -1,6 +1,12 @@
-"""Networks by name. A network is a module with ``limits`` and ``forward(noisy, *, sigma_map=None, label=None)``."""
+"""Networks by name. A network is a module with ``limits`` and ``forward(noisy, *, sigma_map=None, label=None)``.
+
+A restorer gives a batch of the shape it took; a classifier, ``forward(noisy)``, the scores (N, classes); a
+discriminator, ``forward(picture, noisy)``, scores (N, 1, h, w) that are high for clean pictures.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -13,22 +19,59 @@ NETWORKS = {
     "dncnn": "hush.learning.networks.dncnn:DnCNN",
     "drunet": "hush.learning.networks.drunet:DRUNet",
     "ffdnet": "hush.learning.networks.ffdnet:FFDNet",
+    "guided_unet": "hush.learning.networks.guided:GuidedUNet",
+    "resnet34_unet": "hush.learning.networks.resnet34:ResNet34UNet",
     "unet": "hush.learning.networks.unet:UNet",
 }
+CLASSIFIERS = {
+    "cnn_classifier": "hush.learning.networks.classifiers:CNNClassifier",
+    "resnet34": "hush.learning.networks.resnet34:ResNet34",
+    "resnet_classifier": "hush.learning.networks.classifiers:ResNetClassifier",
+}
+DISCRIMINATORS = {"patch_discriminator": "hush.learning.networks.discriminators:PatchDiscriminator"}
 
 
 def build_network(spec: str) -> nn.Module:
-    """Build a network from a specification such as ``drunet(widths=[48, 96], unshuffle=2)``.
+    """Build a restorer from a specification such as ``drunet(widths=[48, 96], unshuffle=2)``.
 
     Raises UsageError for an unknown network or option.
     """
+    return _build(spec, NETWORKS, "network")
+
+
+def build_classifier(spec: str) -> nn.Module:
+    """Build a classifier from a specification such as ``resnet_classifier(width=16)``.
+
+    Raises UsageError for an unknown classifier or option.
+    """
+    return _build(spec, CLASSIFIERS, "classifier")
+
+
+def build_discriminator(spec: str) -> nn.Module:
+    """Build a discriminator from a specification such as ``patch_discriminator(width=32)``.
+
+    Raises UsageError for an unknown discriminator or option.
+    """
+    return _build(spec, DISCRIMINATORS, "discriminator")
+
+
+def _build(spec: str, table: Mapping[str, str], kind: str) -> nn.Module:
     call = parse_call(spec)
-    factory = find(NETWORKS, call.name, "network")
-    check_options(factory, call, "network")
+    factory = find(table, call.name, kind)
+    check_options(factory, call, kind)
     try:
-        return factory(**call.options)
+        network: nn.Module = factory(**call.options)
+        return network
     except (TypeError, ValueError) as error:
-        raise UsageError(f"network {spec!r}: {error}") from error
+        raise UsageError(f"{kind} {spec!r}: {error}") from error
 
 
-__all__ = ["NETWORKS", "NetworkLimits", "build_network"]
+__all__ = [
+    "CLASSIFIERS",
+    "DISCRIMINATORS",
+    "NETWORKS",
+    "NetworkLimits",
+    "build_classifier",
+    "build_discriminator",
+    "build_network",
+]

@@ -6,6 +6,7 @@ arXiv:1505.04597; with padding, so that the size is kept, and for denoising as i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hush.errors import UsageError
-from hush.learning.networks.layers import at_least, convolution, pad_to_multiple, start
+from hush.learning.networks.layers import at_least, convolution, fold, pad_to_multiple, start, unfold
 from hush.learning.networks.limits import NetworkLimits
 
 
@@ -30,6 +31,10 @@ class UNet(nn.Module):
         sigma_map: whether the noise level is told by a map; without, the network is blind.
         up: transpose (2x2 transposed convolutions, as in the paper), or nearest (repeat, then a 3x3
             convolution: no checkerboards, Odena et al. 2016).
+        widths: features per level, the finest first, in place of ``width`` and ``depth``.
+        unshuffle: side of the pixel blocks that are folded into channels before the first convolution (Shi et al.
+            2016): most arithmetic then happens on smaller maps; 1 for none.
+        guides: channels of guidance that enter each level of the way up; see `GuidedUNet`.
     """
 
     def __init__(
@@ -43,45 +48,64 @@ class UNet(nn.Module):
         residual: bool = True,
         sigma_map: bool = False,
         up: str = "transpose",
+        widths: Sequence[int] | None = None,
+        unshuffle: int = 1,
+        guides: int = 0,
     ) -> None:
         super().__init__()
-        at_least(1, channels=channels, width=width, depth=depth)
+        at_least(1, channels=channels, width=width, depth=depth, unshuffle=unshuffle)
+        widths = [width * 2**level for level in range(depth + 1)] if widths is None else list(widths)
+        at_least(1, levels=len(widths) - 1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+        depth = len(widths) - 1
         if up not in UPWARD:
             raise UsageError(f"up is {up!r}; it must be {' or '.join(UPWARD)}")
-        self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=_overlap(depth, up))
-        self.multiple = 2**depth
-        self.residual = residual
-        widths = [width * 2**level for level in range(depth + 1)]
+        overlap = unshuffle * _overlap(depth, up) + unshuffle - 1
+        self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=overlap)
+        self.multiple = unshuffle * 2**depth
+        self.residual, self.unshuffle, self.guides = residual, unshuffle, guides
 
         def twice(inputs: int, outputs: int) -> nn.Sequential:
             first = convolution(inputs, outputs, batch_norm=batch_norm, active=activation)
             return nn.Sequential(first, convolution(outputs, outputs, batch_norm=batch_norm, active=activation))
 
-        self.head = twice(channels + sigma_map, width)
+        self.head = twice((channels + sigma_map) * unshuffle**2, widths[0])
         self.down, self.up, self.join = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for fine, coarse in pairwise(widths):
             self.down.append(twice(fine, coarse))
             self.up.insert(0, UPWARD[up](coarse, fine))
-            self.join.insert(0, twice(2 * fine, fine))
-        self.tail = nn.Conv2d(width, channels, 1)
+            self.join.insert(0, twice(2 * fine + guides, fine))
+        self.tail = nn.Conv2d(widths[0], channels * unshuffle**2, 1)
         start(self, self.tail, tail_scale=0.1 if residual else 1.0)
 
-    def forward(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
-        """Restore a batch (N, C, H, W) of any size; sigma_map is (N, 1, H, W) in [0, 1], label is not used."""
+    def forward(
+        self,
+        noisy: Tensor,
+        *,
+        sigma_map: Tensor | None = None,
+        label: Tensor | None = None,
+        guide: Tensor | None = None,
+    ) -> Tensor:
+        """Restore a batch (N, C, H, W) of any size.
+
+        sigma_map is (N, 1, H, W) in [0, 1], guide (N, guides); label is not used.
+        """
         x = noisy
         if self.limits.sigma_map:
             if sigma_map is None:
                 raise UsageError("this unet is told the noise level: give sigma_map, (N, 1, H, W) in [0, 1]")
             x = torch.cat([noisy, sigma_map], dim=1)
         height, width = noisy.shape[-2:]
-        x = self.head(pad_to_multiple(x, self.multiple))
+        x = self.head(fold(pad_to_multiple(x, self.multiple), self.unshuffle))
         skips = []
         for level in self.down:
             skips.append(x)
             x = level(F.max_pool2d(x, 2))
         for up, join in zip(self.up, self.join, strict=True):
-            x = join(torch.cat([skips.pop(), up(x)], dim=1))
-        found = self.tail(x)[..., :height, :width]
+            joined = [skips.pop(), up(x)]
+            if guide is not None:
+                joined.append(guide[:, :, None, None].to(x.dtype).expand(-1, -1, *joined[0].shape[-2:]))
+            x = join(torch.cat(joined, dim=1))
+        found = unfold(self.tail(x), self.unshuffle)[..., :height, :width]
         return noisy + found if self.residual else found.to(noisy.dtype)
 
 

@@ -1,0 +1,207 @@
+"""What ``hush denoise`` does: restore pictures one after the other, and tell what came of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hush.cli.console import bar, complain, duration, say, say_json
+from hush.cli.quick import PIPE
+from hush.errors import UsageError, WeightsError
+from hush.restoring.options import DenoiseOptions
+from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
+
+FAILED = 1  # the exit code where pictures failed
+NOTHING = 0.05  # noise levels below it are shown as 0.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line of ``hush denoise`` asks for."""
+
+    inputs: list[str]
+    out: str | None
+    options: DenoiseOptions
+    recursive: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+    silent: bool = False
+    """Whether results are not told, since stdout is for the picture."""
+    folder: str = ""
+    """A folder that nobody needs to know of: what lies in it is told by its bare name."""
+
+    def bare(self, value: object) -> str:
+        """Return a path or message as it is told."""
+        return str(value).replace(self.folder, "") if self.folder else str(value)
+
+
+def restore(request: Request) -> int:
+    """Do what a command line asks for, and return the exit code: 1 if pictures failed."""
+    if request.dry_run:
+        return _tell_plan(request)
+    if PIPE in (*request.inputs, request.out):
+        return _restore_piped(request)
+    return _restore_files(request)
+
+
+def _restore_files(request: Request) -> int:
+    """Restore pictures, tell of each when it is done, and at the end what else is worth a word."""
+    from hush.restoring.denoising import denoise_files
+
+    total, left_out = _count(request)
+    results: list[FileResult | FileFailure | FileSkipped] = []
+    with bar("denoising", total) as show:
+
+        def show_tiles(tile: int, tiles: int) -> None:
+            show(len(results) + tile / tiles)
+
+        options, recursive = request.options, request.recursive
+        try:
+            with closing(
+                denoise_files(request.inputs, request.out, options, recursive=recursive, progress=show_tiles)
+            ) as coming:
+                for result in coming:
+                    results.append(result)
+                    show(len(results), description=f"{len(results)} of {total}")
+                    _tell(result, request)
+        except KeyboardInterrupt:
+            complain(_stopped(len(results), total))
+            raise
+    for remark in _remarks([result for result in results if isinstance(result, FileResult)], request):
+        complain(remark)
+    _tell_left_out(left_out)
+    return _complain_of([request.bare(r.error) for r in results if isinstance(r, FileFailure)], total)
+
+
+def _restore_piped(request: Request) -> int:
+    """Restore one picture of which stdin, stdout or both stand for a file.
+
+    Raises UsageError where - stands beside other inputs.
+    """
+    import tempfile
+
+    if len(request.inputs) > 1 or Path(request.inputs[0]).is_dir():
+        raise UsageError("- (stdin or stdout) takes one picture; name files and a folder for more")
+    with tempfile.TemporaryDirectory(prefix="hush-") as folder:
+        source = Path(request.inputs[0])
+        if request.inputs[0] == PIPE:
+            source = Path(folder, PIPE)
+            with source.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        to_stdout = request.out is None or request.out == PIPE
+        target = Path(folder, f"restored{source.suffix}") if to_stdout else Path(str(request.out))
+        code = _restore_files(
+            replace(request, inputs=[str(source)], out=str(target), silent=to_stdout, folder=folder + os.sep)
+        )
+        if to_stdout and not code:
+            with target.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+    return code
+
+
+def _tell(result: FileResult | FileFailure | FileSkipped, request: Request) -> None:
+    """Tell of a picture; in words failures are told at the end."""
+    source = request.bare(result.source)
+    if request.silent:
+        return
+    if request.as_json:
+        if isinstance(result, FileFailure):
+            say_json({"source": source, "error": request.bare(result.error)})
+        else:
+            skipped = {"skipped": True} if isinstance(result, FileSkipped) else {}
+            say_json({**vars(result), "source": source, **skipped})
+    elif isinstance(result, FileSkipped):
+        say(f"{source}: {result.target} exists, skipped")
+    elif isinstance(result, FileResult):
+        level = "" if result.sigma is None else f"sigma {result.sigma:.1f}, "
+        pages = "" if result.pages == 1 else f"{result.pages} pages, "
+        size = f"{level}{pages}{result.megapixels:.2f} MP, {duration(result.seconds)}"
+        say(f"{source} -> {result.target}  ({size})")
+
+
+def _count(request: Request) -> tuple[int, int]:
+    """Return how many pictures there are to restore, and how many results of an earlier run are left out."""
+    from hush.imaging.files import find_pictures
+
+    count, all_of_them = (
+        len(find_pictures(request.inputs, recursive=request.recursive, results=results)) for results in (False, True)
+    )
+    return count, all_of_them - count
+
+
+def _tell_left_out(count: int) -> None:
+    if count:
+        these = "1 picture, the result" if count == 1 else f"{count} pictures, the results"
+        complain(f"left out {these} of an earlier run (-hush in the name); named alone it is restored again")
+
+
+def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
+    """Return what is worth a word of the noise that was told or found."""
+    remarks = []
+    levels = [result.sigma for result in results if result.sigma is not None]
+    clean = sum(level < NOTHING for level in levels)
+    if clean and request.options.sigma is None:
+        where = (
+            "no noise was found" if len(results) == 1 else f"in {clean} of {len(results)} pictures no noise was found"
+        )
+        remarks.append(f"{where}, so nothing was cleaned; --sigma 10 cleans all the same")
+    largest = _largest_sigma(request.options.weights) if levels else None
+    if largest is not None and max(levels) > largest:
+        remarks.append(
+            f"sigma {max(levels):.3g}: the weights {str(request.options.weights)!r} were trained up to {largest:g}; "
+            "look well at what they make of more"
+        )
+    return remarks
+
+
+def _largest_sigma(weights: str | Path) -> float | None:
+    """Return the highest noise level that weights saw in their training; None where that is not known."""
+    from hush.restoring.weights import open_weights
+
+    try:
+        return open_weights(weights).card.largest_sigma
+    except WeightsError:  # a classical method, bare arrays
+        return None
+
+
+def _stopped(done: int, total: int) -> str:
+    if total == 1:
+        return "stopped; nothing was written"
+    return f"stopped: {done} of {total} pictures are done; the same command with --skip-existing does the others"
+
+
+def _complain_of(problems: Sequence[str], total: int) -> int:
+    """Say what went wrong, and return the exit code."""
+    if problems and total > 1:
+        complain(f"{len(problems)} of {total} pictures failed:")
+    for problem in problems:
+        complain(problem)
+    return FAILED if problems else 0
+
+
+def _tell_plan(request: Request) -> int:
+    """Say what would be written, and return the exit code."""
+    from hush.restoring.denoising import plan_files
+
+    _, left_out = _count(request)
+    jobs = plan_files(request.inputs, request.out, request.options, recursive=request.recursive)
+    for job in jobs:
+        if request.as_json:
+            say_json(_planned(job))
+        elif not job.problem:
+            say(f"{job.source}: {job.target} exists, skipped" if job.skipped else f"{job.source} -> {job.target}")
+    _tell_left_out(left_out)
+    return _complain_of([job.problem for job in jobs if job.problem], len(jobs))
+
+
+def _planned(job: Job) -> dict[str, Any]:
+    if job.problem:
+        return {"source": job.source, "error": job.problem}
+    return {"source": job.source, "target": job.target, **({"skipped": True} if job.skipped else {})}

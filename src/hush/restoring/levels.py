@@ -1,0 +1,25 @@
+"""How noisy the pages of a stack or the frames of an animation are: each by those around it, so that nothing flickers.
+
+Estimates of the same noise differ by some per cent from frame to frame, and so would what is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+AROUND = 8  # pages before and after that count
+ALIKE = 1.25  # times as noisy, at most: the channels of a microscope, or unlike scans in one file, stay apart
+
+
+def steady(levels: Sequence[float]) -> list[float]:
+    """Return for each page the mean of the levels around it that are about as high as its own.
+
+    ``levels`` are what was found in each page, in any unit that all share. No noise stays no noise.
+    """
+    return [fmean(_alike(levels, i)) for i in range(len(levels))]
+
+
+def _alike(levels: Sequence[float], i: int) -> list[float]:
+    near = levels[max(0, i - AROUND) : i + AROUND + 1]
+    return [level for level in near if level <= ALIKE * levels[i] and levels[i] <= ALIKE * level]

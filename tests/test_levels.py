@@ -1,0 +1,81 @@
+"""The pages of a stack and the frames of an animation are told steady noise levels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hush.imaging.files import read_pages
+from hush.restoring.denoising import DenoiseOptions, denoise_file, denoise_files
+from hush.restoring.levels import steady
+from tiny import darkening_numbers, write_tiny
+
+RNG = np.random.default_rng(0)
+
+
+def test_what_jitters_becomes_steady():
+    jittering = list(20 * RNG.uniform(0.95, 1.05, 60))
+    steadied = np.array(steady(jittering))
+    assert np.abs(np.diff(steadied)).max() < 0.2 * np.abs(np.diff(jittering)).max()
+    assert steadied == pytest.approx(20, abs=0.5)
+
+
+def test_what_differs_stays_apart():
+    channels = [5.0, 40.0, 5.2, 39.0, 4.9, 41.0]
+    assert steady(channels) == pytest.approx([5.03, 40, 5.03, 40, 5.03, 40], abs=0.01)
+    assert steady([0.0, 0.0, 7.0]) == [0, 0, 7]
+    fading = [20 * 0.99**i for i in range(100)]
+    assert steady(fading) == pytest.approx(fading, rel=0.05)
+    assert steady([]) == []
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> str:
+    """Return weights with which restored = noisy - sigma_map / 2: what was told can be read from the result."""
+    return str(write_tiny(tmp_path_factory.mktemp("weights") / "tiny.onnx", numbers=darkening_numbers()))
+
+
+def told(source: Path, target: Path) -> list[float]:
+    """Return the noise level that each page was told, on the 8-bit scale."""
+    pairs = zip(read_pages(source), read_pages(target), strict=True)
+    return [2 * float((b.pixels.astype(float) - a.pixels)[4:-4, 4:-4].mean()) for b, a in pairs]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_frames_of_an_animation_do_not_flicker(alone: bool, tiny: str, tmp_path: Path) -> None:
+    sigmas = [20, 22, 19, 21, 20, 22]
+    frames = [np.clip(RNG.normal(128, s, (64, 64, 3)), 0, 255).astype(np.uint8) for s in sigmas]
+    first, *rest = map(Image.fromarray, frames)
+    first.save(tmp_path / "a.png", save_all=True, append_images=rest, duration=40)
+    first.save(tmp_path / "b.png", save_all=True, append_images=rest, duration=40)
+    options = DenoiseOptions(weights=tiny, precision="exact")
+    if alone:
+        denoise_file(tmp_path / "a.png", tmp_path / "r.png", options)
+        levels = told(tmp_path / "a.png", tmp_path / "r.png")
+    else:
+        list(denoise_files([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out", options))
+        levels = told(tmp_path / "b.png", tmp_path / "out" / "b.png")
+    assert levels == pytest.approx([20.5] * 6, abs=1)
+    assert np.ptp(levels) < 0.1
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_the_channels_of_a_stack_keep_their_own_levels(large: bool, tiny: str, tmp_path, monkeypatch) -> None:
+    """Also where their values fill the type to a different share, and where pages are read and written one by one."""
+    if large:
+        monkeypatch.setattr("hush.restoring.folders.STACK", 0)
+    faint = [RNG.normal(400, 8, (64, 64)) for _ in range(3)]  # of 10 bits: sigma 2
+    bright = [RNG.normal(30_000, 5_000, (64, 64)) for _ in range(3)]  # of 16 bits: sigma 19.5
+    planes = [plane.astype(np.uint16) for pair in zip(faint, bright, strict=True) for plane in pair]
+    for name in ("a.tif", "b.tif"):
+        images = [Image.fromarray(plane) for plane in planes]
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
+    options = DenoiseOptions(weights=tiny, precision="exact")
+    list(denoise_files([tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "out", options))
+    taken = np.array(told(tmp_path / "b.tif", tmp_path / "out" / "b.tif")) / 1.63  # gray is told a higher level
+    assert taken[::2] == pytest.approx([8.0] * 3, rel=0.15)
+    assert taken[1::2] == pytest.approx([5_000.0] * 3, rel=0.1)
+    assert np.ptp(taken[1::2]) < 20

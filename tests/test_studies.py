@@ -1,0 +1,307 @@
+"""Studies: read, refused, run, broken off and gone on with, compared picture by picture, reported."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hush.cli import run as run_cli
+from hush.errors import HushError, RecipeError
+from hush.judging.findings import Findings, RunFindings
+from hush.judging.judged import Judged, judge_run, open_judged_items
+from hush.judging.plans import plan_runs, read_study, shipped_studies
+from hush.judging.report import BEGIN, END, difference_tables, make_page, result_tables, save_report
+from hush.judging.study import check_study, run_study
+from hush.learning.networks import build_network
+from hush.learning.networks.sizes import Size, measure_size
+from hush.learning.runs import read_log
+
+SMALL = """
+title = "Two small ones"
+comparisons = [["b", "a"]]
+[base]
+network = "dncnn(width=4, depth=3, batch_norm=false)"
+degradation = "gaussian(sigma=50)"
+precision = "f32"
+data = { set = "tiles(size=32)", batch = 4, patch = 16, validation_pictures = 2 }
+optimiser = { name = "adamw", warmup = 1 }
+length = { steps = 4 }
+[trainings.a]
+origin = { parameters = 10, noise = { psnr = 99.0 } }
+[trainings.b]
+network = "unet(width=4, depth=1)"
+start = ""
+[evaluations.noise]
+degradation = "gaussian(sigma=50)"
+pictures = 3
+[evaluations.clipped]
+degradation = "gaussian(sigma=50)"
+clip = true
+pictures = 3
+origin = "noise"
+[settings.long]
+length = 1
+"""
+
+
+def write(folder, text=SMALL):
+    path = folder / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def finish(study, out):
+    *_, last = run_study(study, out, device="cpu")
+    return last.findings
+
+
+SETTINGS = ("full", "quick", "smoke", "cifar10", "cifar10,quick")
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_shipped_studies_are_right_but_for_the_data(name, setting):
+    study = read_study(name, setting=setting, overrides=["data.set=tiles", "data.root="])
+    check_study(study)
+    assert plan_runs(study)
+    assert study.title
+    assert study.needs
+    assert len({run.identity for run in plan_runs(study)}) == len(plan_runs(study))
+    steps = {plan.recipe.length.steps for plan in study.trainings.values() if plan.recipe.method != "classification"}
+    assert len(steps) <= 1, "equal steps for all"
+
+
+@pytest.mark.parametrize("name", ["o2-models", "o2-classifiers", "o2-guidance"])
+def test_networks_have_no_more_parameters_than_the_origin_and_hardly_fewer(name):
+    study = read_study(name, overrides=["data.set=tiles", "data.root="])
+    sizes = check_study(study)
+    compared = {key: plan.origin["parameters"] for key, plan in study.trainings.items() if "parameters" in plan.origin}
+    assert compared
+    for key, origin in compared.items():
+        assert 0.95 * origin <= sizes[key].parameters <= origin, key
+
+
+def test_the_matched_unet_is_as_large_as_guided_unet_and_classifier_together():
+    sizes = check_study(read_study("o2-guidance", overrides=["data.set=tiles", "data.root="]))
+    matched, guided = sizes["matched"], sizes["resnet-guided"]
+    assert matched.parameters == pytest.approx(guided.parameters + guided.fixed, rel=0.005)
+    assert matched.kmacs == pytest.approx(guided.kmacs, rel=0.02)
+    assert sizes["unguided"].parameters == guided.parameters == sizes["label"].parameters
+
+
+@pytest.mark.parametrize(("spec", "kmacs"), [("drunet", 2118), ("ffdnet", 213), ("dncnn", 667)])
+def test_arithmetic_is_counted_as_it_is_published(spec, kmacs):
+    assert measure_size(spec, build_network).kmacs == pytest.approx(kmacs, rel=0.01)
+
+
+def test_settings_and_overrides_reach_what_they_name(tmp_path):
+    path = write(tmp_path, SMALL.replace("[settings.long]\nlength = 1", "[settings.long]\nbase.length.steps = 90\n"))
+    assert read_study(path).trainings["a"].recipe.length.steps == 4
+    assert read_study(path, setting="long").trainings["b"].recipe.length.steps == 90
+    study = read_study(
+        path, overrides=["length.steps=7", "trainings.b.length.steps=8", "seeds=[3, 4]", "only=b", "weights=best"]
+    )
+    assert list(study.trainings) == ["b"]
+    assert study.trainings["b"].recipe.length.steps == 8
+    assert [run.recipe.seed for run in plan_runs(study)] == [3, 4]
+    assert study.comparisons == ()
+    assert study.weights == "best"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('network = "unet(', 'network = "onet(', r"trainings\.b.*onet.*did you mean 'unet'"),
+        ('start = ""', 'method = "supervized"', "did you mean 'supervised'"),
+        ('set = "tiles(size=32)"', 'set = "stl11"', "stl11"),
+        ('set = "tiles(size=32)"', 'set = "stl10"', "needs a folder"),
+        ('precision = "f32"', 'degradation_ = "x"', "degradation_"),
+        ('start = ""', 'degradation = "gauss(sigma=1)"', "gauss"),
+        ('start = ""', 'loss = "l7"', "l7"),
+        ('start = ""', 'start = "nobody"', "nobody"),
+        ('start = ""', "seeds = [0.5]", "whole numbers"),
+        ('start = ""', 'evaluations = ["nois"]', "did you mean 'noise'"),
+        ('["b", "a"]', '["b", "c"]', "no 'c'"),
+        ("origin = { parameters", "origin = { parameter", "did you mean 'parameters'"),
+        ("length = { steps = 4 }", "", "no end"),
+        ("clip = true", "clip = true\nsoft = 1", "soft"),
+        ('title = "Two', 'titel = "Two', "did you mean 'title'"),
+    ],
+)
+def test_mistakes_are_refused_before_any_training(tmp_path, old, new, message):
+    assert old in SMALL
+    path = write(tmp_path, SMALL.replace(old, new, 1))
+    with pytest.raises(HushError, match=message):
+        finish(read_study(path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_start_further_down_is_refused(tmp_path):
+    path = write(tmp_path, SMALL.replace("origin = { parameters", 'start = "b"\norigin = { parameters'))
+    with pytest.raises(RecipeError, match="move it up"):
+        finish(read_study(path), tmp_path / "out")
+
+
+def test_a_finished_study_is_not_trained_again_and_a_changed_one_only_in_part(tmp_path):
+    path = write(tmp_path)
+    first = finish(read_study(path), tmp_path / "out")
+    stages = [report.stage for report in run_study(read_study(path), tmp_path / "out")]
+    assert "training" not in stages
+    changed = list(run_study(read_study(path, overrides=["trainings.b.loss=mse"]), tmp_path / "out"))
+    assert {report.name for report in changed if report.stage == "training"} == {"b"}
+    assert changed[-1].findings.summary[0] == first.summary[0]
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
+
+
+def test_a_killed_study_goes_on(tmp_path):
+    path = write(
+        tmp_path,
+        SMALL.replace("steps = 4", "steps = 150").replace("[trainings.a]", "[trainings.a]\nvalidate_every = 10"),
+    )
+    command = [sys.executable, "-m", "hush", "study", str(path), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for line in child.stdout:
+        if "step 40 " in line:
+            child.send_signal(signal.SIGKILL)
+            break
+    assert child.wait() == -signal.SIGKILL
+    (broken,) = (tmp_path / "out" / "runs").iterdir()
+    assert not (broken / "last.safetensors").exists()
+    reports = list(run_study(read_study(path), tmp_path / "out", device="cpu"))
+    assert reports[0].training.step > 40
+    steps = [entry["step"] for entry in read_log(broken)]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 150
+    assert {entry["training"] for entry in reports[-1].findings.summary} == {"a", "b"}
+
+
+def test_trainings_start_from_each_other(tmp_path):
+    text = SMALL.replace('network = "unet(width=4, depth=1)"\nstart = ""', 'start = "a"\noptimiser = { rate = 0.0 }')
+    findings = finish(read_study(write(tmp_path, text)), tmp_path / "out")
+    psnrs = {(e["training"], e["evaluation"]): e["psnr"] for e in findings.summary}
+    assert psnrs["a", "noise"] == pytest.approx(psnrs["b", "noise"], abs=0.01)
+    changed = read_study(write(tmp_path, text), overrides=["trainings.a.loss=mse"])
+    before, after = plan_runs(read_study(write(tmp_path, text)))[1], plan_runs(changed)[1]
+    assert before.identity != after.identity, "what it starts from is part of a run"
+
+
+def test_judging_clips_where_told_and_is_the_same_twice(tmp_path):
+    study = read_study(write(tmp_path))
+    findings = finish(study, tmp_path / "out")
+    found = findings.runs[0]
+    items = {name: open_judged_items(e) for name, e in study.evaluations.items()}
+    assert len(items["noise"]) == 3
+    rows = {name: found.judged[name].rows for name in items}
+    assert [row["image"] for row in rows["noise"]] == [item.name for item in items["noise"]]
+    # what is measured of the input is clamped anyway; what is restored is not the same
+    assert rows["noise"][0]["psnr_input"] == rows["clipped"][0]["psnr_input"]
+    assert rows["noise"][0]["psnr"] != rows["clipped"][0]["psnr"]
+    for path in (found.folder / "judged").iterdir():
+        path.unlink()
+    again = judge_run(found.folder, "last", found.run.recipe, study.evaluations["noise"], items["noise"], "cpu")
+    assert again.rows == rows["noise"]
+
+
+def rows_of(values, given=10.0):
+    return [
+        {"image": f"{i}", "scene": f"{i}", "psnr": value, "psnr_input": given, "ssim": 0.5, "ssim_input": 0.1}
+        for i, value in enumerate(values)
+    ]
+
+
+@pytest.fixture
+def findings(tmp_path, monkeypatch):
+    """Two trainings with two seeds each; b is 1 dB better on every picture, a is worse than its input."""
+    study = read_study(write(tmp_path), overrides=["seeds=[0, 1]"])
+    runs = plan_runs(study)
+    base = np.random.default_rng(0).normal(9, 2, 40)
+    judged = []
+    for run in runs:
+        shift = (1.0 if run.training.name == "b" else 0.0) + 0.2 * run.recipe.seed
+        one = Judged(rows_of((base + shift).tolist()), {})
+        judged.append(
+            RunFindings(
+                run, tmp_path, Size(1000, 50 * (run.training.name == "b"), 2.5), dict.fromkeys(study.evaluations, one)
+            )
+        )
+    card = {
+        "recipe": {},
+        "training": {"hours": 1.5, "hardware": "a machine", "hush": "0", "torch": "2", "commit": "c0ffee"},
+    }
+    monkeypatch.setattr(Findings, "cards", [card] * len(runs))
+    return Findings(study, judged)
+
+
+def test_differences_are_paired(findings):
+    (first, second) = findings.differences
+    assert first["psnr"] == pytest.approx(1.0)
+    low, high = first["psnr_interval"]
+    assert low == pytest.approx(1.0)  # the pictures differ by 2 dB, the pairs not at all
+    assert high == pytest.approx(1.0)
+    assert first["psnr_seeds"] == pytest.approx([1.0, 1.0])
+    assert second["evaluation"] == "clipped"
+
+
+def test_the_summary_stands_beside_the_origin_and_warns(findings):
+    entry = findings.summary[0]
+    assert entry["psnr_seeds"][1] - entry["psnr_seeds"][0] == pytest.approx(0.2)
+    assert entry["psnr"] == pytest.approx(np.mean(entry["psnr_seeds"]))
+    assert entry["origin"] == {"psnr": 99.0, "parameters": 10}
+    assert entry["reached"] == {"psnr": False, "parameters": False}
+    assert entry["warning"].startswith("WORSE THAN THE INPUT")
+    assert any(warning.startswith("a, clipped: WORSE") for warning in findings.warnings)
+    content = json.loads(findings.to_json())
+    assert content["warnings"] == findings.warnings
+    assert content["hours"] == 6.0
+    assert "root" not in json.dumps(content["evaluations"])
+
+
+def test_the_report_shows_everything_and_keeps_what_is_written_around_it(findings, tmp_path):
+    page = make_page(findings, "hush study small").html()
+    for word in ('class="warning"', "99.00 (missed)", "1,000 + 50", "Two small ones", "hush study small", "Protocol"):
+        assert word in page, word
+    target = save_report(findings, tmp_path, command="hush study small")
+    assert target.exists()
+    note = tmp_path / "small.md"
+    text = note.read_text()
+    assert "| noisy input |" in text
+    assert "commit c0ffee" in text
+    note.write_text(text.replace(BEGIN, f"A thought.\n\n{BEGIN}") + "\nAnother.\n")
+    save_report(findings, tmp_path, command="hush study small --again")
+    text = note.read_text()
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert "A thought." in text
+    assert text.endswith("Another.\n")
+    assert "--again" in text
+
+
+def test_tables_have_a_cell_for_each_header(findings):
+    for table in (*result_tables(findings), *difference_tables(findings)):
+        assert {len(row) for row in table.rows} == {len(table.headers)}
+
+
+def test_a_restorer_that_is_not_finite_is_named(findings):
+    broken = replace(findings.runs[0], judged={"noise": Judged(rows_of([float("nan")] * 3), {})})
+    entry = Findings(findings.study, [broken]).summary[0]
+    assert entry["warning"] == "RESTORED IS NOT FINITE"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped_studies())
+def test_the_smoke_form_of_every_study_runs(name, tmp_path, capsys):
+    assert run_cli(["study", name, "--setting", "smoke", "--out", str(tmp_path), "--device", "cpu"]) == 0
+    out = capsys.readouterr()
+    assert "finished" in out.out
+    content = json.loads((tmp_path / f"{name}.json").read_text())
+    study = read_study(name, setting="smoke")
+    assert {entry["training"] for entry in content["summary"]} == set(study.trainings)
+    assert content["differences"]
+    page = (tmp_path / f"{name}.html").read_text()
+    assert "http" not in page.split("<main>")[1].split("<script>")[0]
+    if content["warnings"]:  # two steps restore nothing
+        assert "WORSE THAN THE INPUT" in out.err
+        assert "WORSE THAN THE INPUT" in page
