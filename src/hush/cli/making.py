@@ -115,7 +115,10 @@ def evaluate(
     data: Annotated[
         list[str],
         typer.Option(
-            "--data", metavar="DATA", help="A folder of clean pictures, or pairs:NOISY,CLEAN. May be repeated."
+            "--data",
+            metavar="DATA",
+            help="A folder of clean pictures, pairs:NOISY,CLEAN, or sidd:FOLDER (SIDD's validation blocks). "
+            "May be repeated.",
         ),
     ],
     degradation: Annotated[

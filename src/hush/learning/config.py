@@ -97,6 +97,12 @@ class Recipe:
     method: str = "supervised"
     degradation: str = "gaussian(sigma=0..75)"
     """Chain of noises; empty where the data are pairs that are noisy already."""
+    untold: float = 0.0
+    """Share of pictures whose noise level is not told; above 0 the weights are blind: they find the level themselves
+    where nobody tells it."""
+    level_error: float = 0.0
+    """Deviation of the natural logarithm of the level that is told; above 0 half of the pictures are told one level
+    for all pixels."""
     loss: str = "l1"
     data: DataConfig = field(default_factory=DataConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
@@ -121,7 +127,7 @@ AT_LEAST: dict[type, dict[str, float]] = {
     },
     OptimiserConfig: {"rate": 0, "warmup": 0, "decay": 0, "floor": 0, "weight_decay": 0, "clip": 0, "accumulate": 1},
     LengthConfig: {"steps": 0, "epochs": 0, "minutes": 0},
-    Recipe: {"validate_every": 1, "seed": 0},
+    Recipe: {"validate_every": 1, "seed": 0, "untold": 0, "level_error": 0},
 }
 ONE_OF: dict[type, dict[str, tuple[bool | str, ...]]] = {
     OptimiserConfig: {"name": ("muon", "adamw")},

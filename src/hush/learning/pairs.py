@@ -25,6 +25,7 @@ def pairs(
     scenes: str = "",
     size: int = 0,
     held_out: bool = False,
+    names: str = "",
 ) -> DataSet:
     """Pair the pictures of two folders by their relative paths, whatever the file type.
 
@@ -40,8 +41,10 @@ def pairs(
             NAFNet makes.
         size: squeeze pictures to size x size by averaging areas, which averages noise away too; 0 leaves them.
         held_out: whether all pairs are for judging.
+        names: a file, below ``root`` or absolute, that lists the clean pictures to take, one a line; empty for all.
 
-    Raises PictureError for a picture without a partner, UsageError for a wrong expression or a negative size.
+    Raises PictureError for a picture without a partner or a name that is not there, UsageError for a wrong expression
+    or a negative size.
     """
     _check_size("pairs", size)
     if noisy == clean and noisy_affix == clean_affix:
@@ -55,10 +58,26 @@ def pairs(
     for given, target in _match((noisy, clean), views):
         name = target.relative_to(top / clean).as_posix()
         items.append(_squeezed(Item(name, target, given, scene=find_scene(name)), size))
+    items = take(items, top / names) if names else items
     return DataSet([], items) if held_out else DataSet(items)
 
 
-def sidd(root: str | Path, *, size: int = 0, test: str = "") -> DataSet:
+def take(items: Sequence[Item], listed: Path) -> list[Item]:
+    """Return the items whose names a text file lists, one a line, # for comments.
+
+    Raises PictureError if it cannot be read or names what is not there.
+    """
+    try:
+        lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise PictureError(f"{listed}: cannot be read as a list of names, one a line") from error
+    wanted = {line for line in lines if line and not line.startswith("#")}
+    if unknown := sorted(wanted - {item.name for item in items}):
+        raise PictureError(f"{listed}: not there: {name_some(unknown)}. Pictures are named like {items[0].name}")
+    return [item for item in items if item.name in wanted]
+
+
+def sidd(root: str | Path, *, size: int = 0, test: str = "", names: str = "") -> DataSet:
     """Read SIDD-Small or SIDD-Medium (sRGB): real smartphone noise, 160 scene instances from 10 scenes.
 
     The official layout is ``Data/0001_001_S6_00100_00060_3200_L/{GT,NOISY}_SRGB_010.PNG``; SIDD-Medium also has
@@ -72,9 +91,10 @@ def sidd(root: str | Path, *, size: int = 0, test: str = "") -> DataSet:
             0 leaves the frames as they are, 12 to 16 megapixels each: give ``data.cache`` memory for all of them, or
             cut crops beforehand.
         test: scenes that are held out, such as ``'001 005 008'``.
+        names: a file, below ``root`` or absolute, that lists the clean frames to take, one a line; empty for all.
 
-    Raises PictureError where no such folders are or a frame has no partner, UsageError for a negative size or a scene
-    that is not there.
+    Raises PictureError where no such folders are, a frame has no partner or a name is not there, UsageError for a
+    negative size or a scene that is not there.
     """
     _check_size("sidd", size)
     top = Path(root)
@@ -90,7 +110,7 @@ def sidd(root: str | Path, *, size: int = 0, test: str = "") -> DataSet:
     for noisy, clean in _match(("NOISY", "GT"), views):
         item = Item(clean.relative_to(top).as_posix(), clean, noisy, scene=clean.parent.name.split("_")[1])
         items.append(_squeezed(item, size))
-    return _part(items, test.split())
+    return _part(take(items, Path(root) / names) if names else items, test.split())
 
 
 def _check_size(name: str, size: int) -> None:

@@ -47,6 +47,7 @@ def denoise(
     tile: int | None = None,
     threads: int | None = None,
     keep_detail: float = 0.0,
+    keep_grain: float = 0.0,
     only: str = "all",
     mask: NDArray[Any] | None = None,
     range: str | tuple[float, float] = "full",
@@ -67,6 +68,7 @@ def denoise(
         tile: largest side in pixels of the tiles that large pictures are cut into.
         threads: of the processor.
         keep_detail: how much of the fine luminance texture that was removed is returned, 0 to 1; colour noise is not.
+        keep_grain: how much natural luminance grain is returned, 0 to 1; at 1 at most a deviation of 2 of 255.
         only: all, luma (colours stay as they are) or chroma (luminance stays as it is).
         mask: (H, W), gray: where it is white the picture is restored, where it is black it stays bit for bit.
         range: full is 255, 65535 or 1.0; auto looks for 12-bit data in 16 bits and the like; or two numbers.
@@ -93,6 +95,7 @@ def denoise(
         tile,
         threads,
         keep_detail=keep_detail,
+        keep_grain=keep_grain,
         only=only,
         mask=mask,
         range=range,

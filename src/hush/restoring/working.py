@@ -239,7 +239,7 @@ def restore_windows(
         outcome.values += change.size
         return restored
 
-    overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 else 0)
+    overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 or options.keep_grain > 0 else 0)
     side = _tile(scene, options, restorer, overlap)
     blocks = run_blocks(*scene.size, restore, tile=side, overlap=overlap, align=restorer.align, progress=progress)
     for top, left, block in blocks:
