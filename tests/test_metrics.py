@@ -135,3 +135,16 @@ def test_ssim_is_fast() -> None:
         ssim(noisy, clean)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 1.0  # about 0.06 s of processor time; the bound leaves room for busy machines
+
+
+def test_sharpness_falls_with_blur_and_is_zero_for_flat_images():
+    from hush.imaging.metrics import sharpness
+
+    image = np.random.default_rng(0).random((32, 40, 3))
+    blurred = (image + np.roll(image, 1, axis=0) + np.roll(image, 1, axis=1)) / 3
+    assert sharpness(image) > 1.5 * sharpness(blurred)
+    assert sharpness(np.full((8, 8, 1), 0.3)) == pytest.approx(0, abs=1e-9)
+    checks = np.indices((8, 8)).sum(axis=0)[..., None] % 2  # each pixel differs from its four neighbours by 1
+    assert sharpness(np.pad(checks, ((8, 8), (8, 8), (0, 0)), mode="wrap")[1:-1, 1:-1]) == pytest.approx(
+        4 * 255, rel=0.1
+    )

@@ -296,3 +296,38 @@ def test_the_smoke_form_of_every_study_runs(name, tmp_path, capsys):
     if content["warnings"]:  # two steps restore nothing
         assert "WORSE THAN THE INPUT" in out.err
         assert "WORSE THAN THE INPUT" in page
+
+
+def test_unaligned_views_are_looked_at_and_not_measured_against_each_other(tmp_path):
+    text = SMALL.replace("clip = true", "aligned = false").replace('origin = "noise"', "")
+    findings = finish(read_study(write(tmp_path, text)), tmp_path / "out")
+    entry = next(e for e in findings.summary if e["evaluation"] == "clipped")
+    assert "psnr" not in entry
+    assert min(entry["sharpness"], entry["sharpness_input"]) > 0
+    titles = [table.headers for table in result_tables(findings)]
+    assert any("sharpness [95 %]" in headers for headers in titles)
+    assert "does not match the other to the pixel" in make_page(findings).html()
+
+
+def test_further_metrics_and_only_good_inputs(tmp_path):
+    text = SMALL.replace("clip = true", "least_input = 14.5").replace('origin = "noise"', "")
+    study = read_study(write(tmp_path, 'metrics = ["lpips"]\n' + text))
+    findings = finish(study, tmp_path / "out")
+    everything, good = (findings.runs[0].judged[name].rows for name in ("noise", "clipped"))
+    assert good == [row for row in everything if row["psnr_input"] >= 14.5]
+    assert all(row["lpips"] > 0 for row in everything)
+    with pytest.raises(RecipeError, match="none of 3 pictures has 90 dB"):
+        finish(read_study(write(tmp_path, text.replace("14.5", "90"))), tmp_path / "out")
+    with pytest.raises(HushError, match="did you mean 'lpips'"):
+        finish(read_study(write(tmp_path, 'metrics = ["lpip"]\n' + text)), tmp_path / "other")
+
+
+def test_a_setting_may_reach_every_evaluation(tmp_path):
+    study = read_study(write(tmp_path), overrides=["evaluations.*.pictures=2"])
+    assert [e.pictures for e in study.evaluations.values()] == [2, 2]
+
+
+def test_single_seeds_stand_in_the_table(findings):
+    table = result_tables(findings)[0]
+    assert table.headers[-1] == "PSNR, dB, single seeds"
+    assert table.rows[1][-1].count(",") == 1
