@@ -65,7 +65,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run directory's checkpoint.")] = False,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="WEIGHTS", autocompletion=weight_names, help="Start from these weights."),
+        typer.Option(
+            "--from",
+            metavar="WEIGHTS",
+            autocompletion=weight_names,
+            help="Start from these weights; PART=WEIGHTS for a part of the network.",
+        ),
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:

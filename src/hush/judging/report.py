@@ -127,7 +127,7 @@ def _result_table(title: str, entries: list[Row]) -> Table:
     metrics = [metric for metric in TITLES if metric in entries[0]]
     compared = [m for m in metrics if any(m in entry["origin"] for entry in entries)]
     sized = any("parameters" in entry["origin"] for entry in entries)
-    headers = ["training", "parameters", *(["origin's"] if sized else [])]
+    headers = ["training", "kMAC/px", "parameters", *(["origin's"] if sized else [])]
     for metric in metrics:
         headers += [f"{TITLES[metric]} [95 %]", *(["origin's"] if metric in compared else [])]
     rows = [[entry["training"], *_cells(entry, metrics, compared, sized)] for entry in entries]
@@ -137,14 +137,15 @@ def _result_table(title: str, entries: list[Row]) -> Table:
         rows = [[*row, _list_seeds(entry, metrics[0], "")] for row, entry in zip(rows, entries, strict=True)]
     if f"{metrics[0]}_input" in entries[0]:
         given = {m: entries[0][f"{m}_input"] for m in metrics}
-        empty: Row = {"parameters": None, "origin": {}, "reached": {}, **given}
+        empty: Row = {"parameters": None, "kmacs": None, "origin": {}, "reached": {}, **given}
         rows.insert(0, ["noisy input", *_cells(empty, metrics, compared, sized), *(["–"] if several else [])])
     return Table(title, headers, rows)
 
 
 def _cells(entry: Row, metrics: list[str], compared: list[str], sized: bool) -> list[str]:
     fixed = f" + {entry['fixed']:,}" if entry.get("fixed") else ""
-    cells = ["–" if entry["parameters"] is None else f"{entry['parameters']:,}{fixed}"]
+    cells = ["–" if entry["kmacs"] is None else f"{entry['kmacs']:.1f}"]
+    cells.append("–" if entry["parameters"] is None else f"{entry['parameters']:,}{fixed}")
     if sized:
         cells.append(_origin(entry, "parameters"))
     for metric in metrics:

@@ -6,9 +6,6 @@ import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from hush.errors import HushError, RecipeError
 from hush.judging.findings import Findings, RunFindings
@@ -19,6 +16,7 @@ from hush.learning.datasets import Item, open_dataset
 from hush.learning.losses import Loss
 from hush.learning.methods import restores
 from hush.learning.networks import build_classifier, build_network
+from hush.learning.networks.sizes import Size, measure_size
 from hush.learning.noise import Degradation
 from hush.learning.training import Progress, train
 from hush.restoring.weights import fetch, is_address, open_weights
@@ -65,7 +63,7 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
         ...     print(progress)
     """
     runs = plan_runs(study)
-    parameters = check_study(study)
+    sizes = check_study(study)
     items = {name: open_judged_items(evaluation) for name, evaluation in study.evaluations.items()}
     folders = {run.identity: Path(out) / "runs" / run.folder for run in runs}
     found = []
@@ -80,7 +78,7 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
             )
             for evaluation in evaluations_of(study, run)
         }
-        found.append(RunFindings(run, folder, *parameters[run.training.name], judged))
+        found.append(RunFindings(run, folder, sizes[run.training.name], judged))
     yield StudyProgress("finished", study.name, 1.0, findings=Findings(study, found))
 
 
@@ -112,9 +110,8 @@ def _trained(run: RunPlan, folders: dict[str, Path], device: str) -> Generator[P
     yield from train(run.recipe, folder, resume=resume, start=start, device=device, extras=False)
 
 
-def check_study(study: Study) -> dict[str, tuple[int, int]]:
-    """See that all that a study names is there; return how many parameters of each training's network learn, and how
-    many more do not.
+def check_study(study: Study) -> dict[str, Size]:
+    """See that all that a study names is there; return the size of each training's network.
 
     Raises HushError for the first thing that is not: network, method, noise, loss, data set, weights.
     """
@@ -123,11 +120,13 @@ def check_study(study: Study) -> dict[str, tuple[int, int]]:
     for name, plan in study.trainings.items():
         recipe = plan.recipe
         try:
-            sizes[name] = _count(recipe.network, restores(recipe.method))
+            restorer = restores(recipe.method)
+            build = build_network if restorer else build_classifier
+            sizes[name] = measure_size(recipe.network, build, restorer=restorer)
             for chain in filter(None, (recipe.degradation, recipe.validation_degradation)):
                 Degradation(chain)
-            if restores(recipe.method):
-                Loss(recipe.loss)
+            if restorer:
+                Loss(recipe.loss)(*torch.zeros(2, 1, 3, 32, 32))  # tried, since some need a file
             place = (recipe.data.set, recipe.data.root)
             if place not in opened:
                 opened[place] = open_dataset(*place).train
@@ -144,15 +143,5 @@ def check_study(study: Study) -> dict[str, tuple[int, int]]:
         if evaluation.degradation:
             Degradation(evaluation.degradation)
     for name in study.metrics:
-        open_metric(name)
+        open_metric(name)(*np.zeros((2, 32, 32, 3), np.float32))
     return sizes
-
-
-def _count(spec: str, restorer: bool) -> tuple[int, int]:
-    """Count the parameters that learn and those that do not, without spending memory on them."""
-    with torch.device("meta"):
-        network: Any = build_network(spec) if restorer else build_classifier(spec)
-    sizes = {True: 0, False: 0}
-    for parameter in network.parameters():
-        sizes[parameter.requires_grad] += parameter.numel()
-    return sizes[True], sizes[False]
