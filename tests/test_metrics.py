@@ -65,10 +65,10 @@ def test_known_values() -> None:
     assert psnr(clean * 255 + 25.5, clean * 255, peak=255) == pytest.approx(20)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if callable(metric)])
 def test_every_metric_is_best_at_equality_and_worse_with_more_noise(name: str) -> None:
     metric = METRICS[name]
-    assert callable(metric)
+    assert callable(metric)  # what is named as module:attribute needs torch; its tests are elsewhere
     sign = -1 if name == "mse" else 1
     (light, clean), (heavy, _) = pair((40, 60, 3), 10), pair((40, 60, 3), 50)
     assert sign * metric(clean, clean) > sign * metric(light, clean) > sign * metric(heavy, clean)
