@@ -4,13 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from hush.cli import run as run_cli
-from hush.errors import HushError, RecipeError
+from hush.errors import HushError, RecipeError, WeightsError
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import Judged, judge_run, open_judged_items
 from hush.judging.plans import plan_runs, read_study, shipped_studies
@@ -18,6 +19,7 @@ from hush.judging.report import BEGIN, END, difference_tables, make_page, result
 from hush.judging.study import check_study, run_study
 from hush.learning.networks import build_network
 from hush.learning.networks.sizes import Size, measure_size
+from hush.learning.perceptual import find_features
 from hush.learning.runs import read_log
 
 SMALL = """
@@ -59,12 +61,22 @@ def finish(study, out):
     return last.findings
 
 
-SETTINGS = ("full", "quick", "smoke", "cifar10", "cifar10,quick")
+def settings_of(path):
+    """Return the settings of a study's file, and each beside the quick one."""
+    names = list(tomllib.loads(path.read_text(encoding="utf-8"))["settings"])
+    return ["full", *names, *(f"{name},quick" for name in names if name not in ("quick", "smoke"))]
 
 
-@pytest.mark.parametrize("name", shipped_studies())
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_shipped_studies_are_right_but_for_the_data(name, setting):
+@pytest.mark.parametrize(
+    ("name", "setting"), [(name, setting) for name, path in shipped_studies().items() for setting in settings_of(path)]
+)
+def test_shipped_studies_are_right_but_for_the_data(name, setting, monkeypatch):
+    monkeypatch.setattr("hush.judging.study.fetch", lambda address: None)  # no test asks the network
+    if "vgg16" in setting:
+        try:
+            find_features("vgg16")
+        except WeightsError as error:
+            pytest.skip(f"{error}")
     study = read_study(name, setting=setting, overrides=["data.set=tiles", "data.root="])
     check_study(study)
     assert plan_runs(study)
@@ -305,3 +317,38 @@ def test_the_smoke_form_of_every_study_runs(name, tmp_path, capsys):
     if content["warnings"]:  # two steps restore nothing
         assert "WORSE THAN THE INPUT" in out.err
         assert "WORSE THAN THE INPUT" in page
+
+
+def test_unaligned_views_are_looked_at_and_not_measured_against_each_other(tmp_path):
+    text = SMALL.replace("clip = true", "aligned = false").replace('origin = "noise"', "")
+    findings = finish(read_study(write(tmp_path, text)), tmp_path / "out")
+    entry = next(e for e in findings.summary if e["evaluation"] == "clipped")
+    assert "psnr" not in entry
+    assert min(entry["sharpness"], entry["sharpness_input"]) > 0
+    titles = [table.headers for table in result_tables(findings)]
+    assert any("sharpness [95 %]" in headers for headers in titles)
+    assert "does not match the other to the pixel" in make_page(findings).html()
+
+
+def test_further_metrics_and_only_good_inputs(tmp_path):
+    text = SMALL.replace("clip = true", "least_input = 14.5").replace('origin = "noise"', "")
+    study = read_study(write(tmp_path, 'metrics = ["lpips"]\n' + text))
+    findings = finish(study, tmp_path / "out")
+    everything, good = (findings.runs[0].judged[name].rows for name in ("noise", "clipped"))
+    assert good == [row for row in everything if row["psnr_input"] >= 14.5]
+    assert all(row["lpips"] > 0 for row in everything)
+    with pytest.raises(RecipeError, match="none of 3 pictures has 90 dB"):
+        finish(read_study(write(tmp_path, text.replace("14.5", "90"))), tmp_path / "out")
+    with pytest.raises(HushError, match="did you mean 'lpips'"):
+        finish(read_study(write(tmp_path, 'metrics = ["lpip"]\n' + text)), tmp_path / "other")
+
+
+def test_a_setting_may_reach_every_evaluation(tmp_path):
+    study = read_study(write(tmp_path), overrides=["evaluations.*.pictures=2"])
+    assert [e.pictures for e in study.evaluations.values()] == [2, 2]
+
+
+def test_single_seeds_stand_in_the_table(findings):
+    table = result_tables(findings)[0]
+    assert table.headers[-1] == "PSNR, dB, single seeds"
+    assert table.rows[1][-1].count(",") == 1

@@ -159,9 +159,19 @@ def protocol_words(study: Study) -> list[str]:
         "Restored and input are clamped to [0, 1] and rounded to 8 bit before they are measured. PSNR in dB over all "
         "values of a picture, then the mean over pictures. SSIM is that of Wang et al. 2004 (Gaussian window); SSIM, "
         "uniform is scikit-image's default (7x7).",
+        *_unaligned_words(study),
         "95 % intervals: percentile bootstrap over pictures (over scenes where they share one); several seeds are "
         f"averaged picture by picture first. Judged are the {study.weights} weights of each run.",
     ]
+
+
+def _unaligned_words(study: Study) -> list[str]:
+    names = ", ".join(name for name, evaluation in study.evaluations.items() if not evaluation.aligned)
+    sentence = (
+        f"In {names} the clean view does not match the other to the pixel: PSNR and SSIM would mean nothing. Shown are "
+        "the pictures and their sharpness, the rms of the luminance's Laplacian on the 8-bit scale."
+    )
+    return [sentence] if names else []
 
 
 def _mean_rows(judged: Sequence[Judged]) -> list[Row]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hush.errors import RecipeError
-from hush.imaging.metrics import psnr, ssim, ssim_uniform, to_eight_bit
+from hush.imaging.metrics import psnr, sharpness, ssim, ssim_uniform, to_eight_bit
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation
 from hush.learning.config import Recipe
@@ -36,6 +36,8 @@ SHOWN = 4
 LARGEST = 192  # pixels along a side of what is shown
 METRICS: dict[str, Callable[..., float]] = {"psnr": psnr, "ssim": ssim, "ssim_uniform": ssim_uniform}
 """What is always measured."""
+UNALIGNED: dict[str, Callable[..., float]] = {"sharpness": lambda seen, clean: sharpness(seen)}
+"""What is measured where the clean view is another picture, pixel by pixel."""
 
 Bytes = NDArray[np.uint8]
 Image = NDArray[np.float32]
@@ -89,7 +91,7 @@ def judge_run(
     content = json.dumps([asdict(evaluation), weights, len(items), *metrics], sort_keys=True)
     kept = folder / "judged" / f"{evaluation.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}.npz"
     if not kept.exists():
-        judges = METRICS | {name: open_metric(name) for name in metrics}
+        judges = METRICS | {name: open_metric(name) for name in metrics} if evaluation.aligned else UNALIGNED
         path = folder / f"{weights}.safetensors"
         _keep(kept, _judge(path, recipe, evaluation, items, choose_device(device), judges))
     with np.load(kept, allow_pickle=False) as file:
@@ -158,12 +160,16 @@ def _groups(items: Sequence[Item], evaluation: Evaluation, store: PictureStore) 
         views = open_views(item, evaluation.seed + number, degradation, store)
         if evaluation.clip:
             views = views._replace(noisy=views.noisy.clamp(0, 1))
-        if group and (len(group) == AT_ONCE or group[0][1].clean.shape != views.clean.shape):
+        if group and (len(group) == AT_ONCE or _shapes(group[0][1]) != _shapes(views)):
             yield _joined(group)
             group = []
         group.append((item, views))
     if group:
         yield _joined(group)
+
+
+def _shapes(views: Views) -> tuple[torch.Size, torch.Size]:
+    return views.clean.shape, views.noisy.shape  # which differ where views are not aligned
 
 
 def _joined(group: list[tuple[Item, Views]]) -> tuple[list[Item], Views]:

@@ -49,6 +49,8 @@ class Evaluation:
     it has none, what ``data.validation`` holds out."""
     pictures: int = 0
     """Use at most so many of them, evenly spread; 0 for all."""
+    aligned: bool = True
+    """Whether noisy and clean views match to the pixel; where they do not, only the sharpness is measured."""
     least_input: float = 0.0
     """Judge only pictures whose noisy view has at least this PSNR in dB."""
     seed: int = 0

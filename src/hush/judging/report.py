@@ -15,6 +15,7 @@ TITLES = {
     "psnr": "PSNR, dB",
     "ssim": "SSIM",
     "ssim_uniform": "SSIM, uniform",
+    "sharpness": "sharpness",
     "lpips": "LPIPS (AlexNet)",
     "lpips_vgg16": "LPIPS (VGG16)",
     "accuracy": "accuracy",
@@ -79,7 +80,7 @@ def result_tables(findings: Findings) -> list[Table]:
     for evaluation in findings.study.evaluations.values():
         entries = [entry for entry in findings.summary if entry["evaluation"] == evaluation.name]
         for restorers in (True, False):
-            group = [entry for entry in entries if ("psnr" in entry) is restorers]
+            group = [entry for entry in entries if ("accuracy" not in entry) is restorers]
             if group:
                 kind = "" if restorers else ": classifiers"
                 title = f"{evaluation.about or evaluation.name}, {group[0]['n']} pictures{kind}"
@@ -130,10 +131,14 @@ def _result_table(title: str, entries: list[Row]) -> Table:
     for metric in metrics:
         headers += [f"{TITLES[metric]} [95 %]", *(["origin's"] if metric in compared else [])]
     rows = [[entry["training"], *_cells(entry, metrics, compared, sized)] for entry in entries]
-    if "psnr_input" in entries[0]:
+    several = any(len(entry.get(f"{metrics[0]}_seeds", ())) > 1 for entry in entries)
+    if several:
+        headers.append(f"{TITLES[metrics[0]]}, single seeds")
+        rows = [[*row, _list_seeds(entry, metrics[0], "")] for row, entry in zip(rows, entries, strict=True)]
+    if f"{metrics[0]}_input" in entries[0]:
         given = {m: entries[0][f"{m}_input"] for m in metrics}
         empty: Row = {"parameters": None, "kmacs": None, "origin": {}, "reached": {}, **given}
-        rows.insert(0, ["noisy input", *_cells(empty, metrics, compared, sized)])
+        rows.insert(0, ["noisy input", *_cells(empty, metrics, compared, sized), *(["–"] if several else [])])
     return Table(title, headers, rows)
 
 
@@ -167,8 +172,8 @@ def _with_interval(entry: Row, metric: str, sign: str = "") -> str:
     return _number(entry[metric], metric, sign) + ends
 
 
-def _list_seeds(entry: Row, metric: str) -> str:
-    return ", ".join(_number(value, metric, "+") for value in entry.get(f"{metric}_seeds", ()))
+def _list_seeds(entry: Row, metric: str, sign: str = "+") -> str:
+    return ", ".join(_number(value, metric, sign) for value in entry.get(f"{metric}_seeds", ()))
 
 
 def _number(value: float, metric: str, sign: str = "") -> str:
@@ -177,7 +182,7 @@ def _number(value: float, metric: str, sign: str = "") -> str:
 
 def _add_bars(page: Page, findings: Findings) -> None:
     """Draw a bar per training, the origin's beside it, and the input's."""
-    for metric in ("psnr", "ssim", "lpips", "lpips_vgg16", "accuracy"):
+    for metric in ("psnr", "ssim", "sharpness", "lpips", "lpips_vgg16", "accuracy"):
         for evaluation in findings.study.evaluations.values():
             entries = [e for e in findings.summary if e["evaluation"] == evaluation.name and metric in e]
             bars = {entry["training"]: _bars_of(entry, metric) for entry in entries}

@@ -7,6 +7,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from hush.errors import HushError, RecipeError
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import judge_run, open_judged_items
@@ -126,7 +129,7 @@ def check_study(study: Study) -> dict[str, Size]:
             for chain in filter(None, (recipe.degradation, recipe.validation_degradation)):
                 Degradation(chain)
             if restorer:
-                Loss(recipe.loss)
+                Loss(recipe.loss)(*torch.zeros(2, 1, 3, 32, 32))  # tried, since some need a file
             place = (recipe.data.set, recipe.data.root)
             if place not in opened:
                 opened[place] = open_dataset(*place).train
@@ -143,5 +146,5 @@ def check_study(study: Study) -> dict[str, Size]:
         if evaluation.degradation:
             Degradation(evaluation.degradation)
     for name in study.metrics:
-        open_metric(name)
+        open_metric(name)(*np.zeros((2, 32, 32, 3), np.float32))
     return sizes

@@ -136,19 +136,21 @@ def _part(items: Sequence[Item], scenes: Sequence[str]) -> DataSet:
     return DataSet([item for item in items if item.scene not in scenes], held)
 
 
-def blur_pairs(root: str | Path, *, blurred: str = "blur", sharp: str = "sharp", scenes: str = "") -> DataSet:
+def blur_pairs(
+    root: str | Path, *, blurred: str = "blur", sharp: str = "sharp", scenes: str = "", held_out: bool = False
+) -> DataSet:
     """Read pixel-aligned pairs of blurred and sharp pictures.
 
     Either two folders as `pairs` takes them, or GoPro's official layout
     ``{train,test}/GOPR0372_07_00/{blur,sharp}/000047.png`` with a scene per sequence; ``blurred=blur_gamma`` takes its
     other rendering. Nah, Kim and Lee, Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring,
-    CVPR 2017.
+    CVPR 2017. With ``held_out`` two folders are all for judging.
 
     Raises PictureError where neither is found or a picture has no partner.
     """
     top = Path(root)
     if (top / blurred).is_dir():
-        return pairs(top, noisy=blurred, clean=sharp, scenes=scenes)
+        return pairs(top, noisy=blurred, clean=sharp, scenes=scenes, held_out=held_out)
     parts: dict[str, list[Item]] = {"train": [], "test": []}
     for part, items in parts.items():
         for sequence in sorted(path.parent for path in top.glob(f"{part}/*/{blurred}")):
@@ -166,13 +168,15 @@ def blur_triples(
     sharp: str = "sharp",
     defocused: str = "defocused_blurred",
     motion: str = "motion_blurred",
+    held_out: bool = False,
 ) -> DataSet:
     """Read triples of a scene: sharp, out of focus, and blurred by motion.
 
     The layout of kwentar/blur-dataset on Kaggle: ``sharp/0_IPHONE-SE_S.JPG``,
     ``defocused_blurred/0_IPHONE-SE_F.JPG``, ``motion_blurred/0_IPHONE-SE_M.JPG``. Each triple gives two items, labelled
     by their blur. The views are **not aligned** to the pixel, as the camera moved between the shots: PSNR and SSIM
-    against the sharp one mean little, and what learns from them pixel by pixel learns the shifts too.
+    against the sharp one mean little, and what learns from them pixel by pixel learns the shifts too. With ``held_out``
+    all are for judging.
 
     Raises PictureError for a picture without its partners.
     """
@@ -183,7 +187,7 @@ def blur_triples(
         for clean, *blurred in _match(sides, views)
         for label, path in enumerate(blurred)
     ]
-    return DataSet(items, classes=(defocused, motion))
+    return DataSet([] if held_out else items, items if held_out else [], classes=(defocused, motion))
 
 
 def _find_views(top: Path, key: Callable[[PurePath], str | None]) -> dict[str, Path]:
