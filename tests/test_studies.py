@@ -346,6 +346,7 @@ def test_further_metrics_and_only_good_inputs(tmp_path):
 def test_a_setting_may_reach_every_evaluation(tmp_path):
     study = read_study(write(tmp_path), overrides=["evaluations.*.pictures=2"])
     assert [e.pictures for e in study.evaluations.values()] == [2, 2]
+    assert study.setting == "full"
 
 
 def test_single_seeds_stand_in_the_table(findings):

@@ -156,8 +156,8 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
         content = merge(content, settings[name])
     for text in overrides:
         recipe_key = text.split(".")[0].split("=")[0].strip() in {f.name for f in fields(Recipe)} - {"name", "summary"}
-        for setting in [f"base.{text}"] if recipe_key else _for_all_evaluations(text, content):
-            override(content, setting)
+        for one in [f"base.{text}"] if recipe_key else _for_all_evaluations(text, content):
+            override(content, one)
     return _build({"name": path.stem, **content, "setting": setting}, str(path))
 
 
