@@ -8,8 +8,8 @@ from hush.imaging.metrics import METRICS
 from hush.learning.config import Recipe, build
 from hush.learning.datasets import DATASETS, Batch
 from hush.learning.losses import LOSSES
-from hush.learning.methods import METHODS
-from hush.learning.networks import NETWORKS, build_network
+from hush.learning.methods import METHODS, restores
+from hush.learning.networks import CLASSIFIERS, NETWORKS, build_classifier, build_network
 from hush.learning.noise import NOISES, Degradation
 from hush.names import find
 
@@ -19,6 +19,9 @@ SMALL = {  # options that make a network small enough to learn in a second; the 
     "ffdnet": "ffdnet(width=16, depth=4)",
     "autoencoder": "autoencoder(widths=[8, 16])",
     "unet": "unet(width=8, depth=2)",
+    "guided_unet": "guided_unet(classifier='resnet_classifier(widths=[4, 8], blocks=1)', widths=[8, 16], unshuffle=2)",
+    "cnn_classifier": "cnn_classifier(widths=[8, 16, 24])",
+    "resnet_classifier": "resnet_classifier(widths=[8, 16], blocks=1)",
 }
 
 
@@ -54,23 +57,38 @@ def test_networks_build_with_their_defaults_and_have_limits(name):
     assert sum(p.numel() for p in network.parameters()) > 1000
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("method", METHODS)
-def test_twenty_steps_lower_the_loss(name, method):
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers_name_every_size(name):
+    classifier = build_classifier(SMALL[name]).eval()
+    limits = build_classifier(name).limits
+    assert (limits.channels, limits.classes) == (3, 10)
+    for height, width in [(1, 1), (1, 7), (5, 2), (17, 31), (33, 16)]:
+        with torch.no_grad():
+            assert classifier(torch.rand(2, 3, height, width)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [(method, name) for method in METHODS for name in (NETWORKS if restores(method) else CLASSIFIERS)],
+)
+def test_twenty_steps_lower_the_loss(method, name):
     content = {"network": SMALL[name], "method": method, "degradation": "gaussian(sigma=50)", "precision": "f32"}
     recipe = build(Recipe, {**content, "optimiser": {"name": "adamw", "rate": 3e-3, "warmup": 1}}, "test")
     learner = find(METHODS, method, "method")(recipe, torch.device("cpu"))
-    batch = Batch(clean_batch(4))
+    batch = Batch(clean_batch(4), label=torch.arange(4))
     losses = [learner.step([batch], [rng(7)], step, 0.0)["loss"] for step in range(21)]  # the same noise each step
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
-    restored = learner.restore(batch.clean, sigma_map=torch.full_like(batch.clean[:, :1], 0.1))
-    assert restored.shape == batch.clean.shape
+    if restores(method):
+        restored = learner.restore(batch.clean, sigma_map=torch.full_like(batch.clean[:, :1], 0.1))
+        assert restored.shape == batch.clean.shape
+    else:
+        assert learner.classify(batch.clean).shape == (4, 10)
 
 
 @pytest.mark.parametrize("name", NOISES)
 def test_noise_is_a_function_of_clean_and_rng(name):
-    clean = clean_batch()
+    clean = 1.3 * clean_batch()  # beyond 1 here and there, where clipping shows
     kept = clean.clone()
     noise = Degradation(name)
     noisy = noise(clean, rng(1)).noisy

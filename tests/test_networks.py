@@ -21,6 +21,9 @@ VARIANTS = [
     "autoencoder(widths=[8], decoder_widths=[6], up_kernel=7, batch_norm=true, output=sigmoid, activation=elu)",
     "unet(width=8, depth=1, up=nearest, residual=false, batch_norm=true)",
     "unet(width=8, depth=3, sigma_map=true, activation=leaky_relu)",
+    "unet(widths=[8, 12, 20], unshuffle=2, batch_norm=true)",
+    "dncnn(width=8, depth=4, unshuffle=2)",
+    "guided_unet(guide=constant, widths=[8, 12], unshuffle=2)",
 ]
 
 
@@ -134,6 +137,46 @@ def test_sizes_are_those_of_the_papers(spec, count):
         assert sum(p.numel() for p in build_network(spec).parameters()) == count
 
 
+def guided(guide, **more):
+    options = ", ".join(f"{key}={value!r}" for key, value in more.items())
+    return build(f"guided_unet(guide={guide}, widths=[8, 12], classes=4{', ' + options if options else ''})")
+
+
+def test_guided_unets_read_the_class_that_they_are_told_to():
+    noisy = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(6) % 4
+    with torch.inference_mode():
+        told = guided("label")
+        assert not torch.equal(told(noisy, label=labels), told(noisy, label=3 - labels))
+        assert torch.equal(told(noisy), guided("constant")(noisy)), "not told: all classes are equally likely"
+        for deaf in (guided("constant"), guided("shuffled")):
+            assert torch.equal(deaf(noisy, label=labels), deaf(noisy, label=3 - labels))
+        shuffled = guided("shuffled")
+        assert torch.equal(shuffled(noisy), shuffled(noisy))
+        assert len({tuple(row.tolist()) for row in shuffled._probabilities(noisy, None)}) > 1
+
+
+def test_shuffled_labels_are_even_and_independent_of_the_picture():
+    network = guided("shuffled")
+    clean = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0)).expand(400, -1, -1, -1)
+    noisy = clean + 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    counts = network._probabilities(noisy, None).sum(dim=0)
+    assert counts.min() > 70  # of 100; deviation 9
+    assert counts.max() < 130
+
+
+def test_a_guiding_classifier_does_not_learn():
+    network = guided("classifier", classifier="resnet_classifier(widths=[4], blocks=1, classes=4)").train()
+    before = {name: value.clone() for name, value in network.classifier.state_dict().items()}
+    network(torch.rand(2, 3, 16, 16)).sum().backward()
+    assert all(parameter.grad is None for parameter in network.classifier.parameters())
+    assert network.unet.tail.weight.grad is not None
+    for name, value in network.classifier.state_dict().items():  # statistics of batch norm too
+        assert torch.equal(value, before[name]), name
+    with pytest.raises(UsageError, match="knows 10 classes"):
+        guided("classifier")
+
+
 def test_default_autoencoder_has_the_classic_layers():
     kinds = {nn.Conv2d: "conv", nn.MaxPool2d: "pool", nn.ConvTranspose2d: "up"}
     layers = [
@@ -219,6 +262,8 @@ def test_the_noise_level_is_read():
         ("ffdnet(width=0)", "width is 0"),
         ("unet(up=bilinear)", "transpose or nearest"),
         ("unet(depth=2.5)", "depth is 2.5"),
+        ("unet(widths=[8])", "levels is 0"),
+        ("guided_unet(guide=oracle)", "must be one of classifier, label"),
         ("autoencoder(kernel=4)", "must be odd"),
         ("autoencoder(widths=[])", "at least 1"),
         ("autoencoder(widths=[8, 8], decoder_widths=[8])", "2 widths down, 1 up"),

@@ -57,13 +57,11 @@ def finish(study, out):
     return last.findings
 
 
-def shipped():
-    for name in shipped_studies():
-        for setting in ("full", "quick", "smoke", "cifar10", "cifar10,quick"):
-            yield pytest.param(name, setting, id=f"{name}-{setting}")
+SETTINGS = ("full", "quick", "smoke", "cifar10", "cifar10,quick")
 
 
-@pytest.mark.parametrize(("name", "setting"), shipped())
+@pytest.mark.parametrize("name", shipped_studies())
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_shipped_studies_are_right_but_for_the_data(name, setting):
     study = read_study(name, setting=setting, overrides=["data.set=tiles", "data.root="])
     check_study(study)

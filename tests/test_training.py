@@ -177,6 +177,26 @@ def test_starting_from_weights_names_what_does_not_fit(pictures, tmp_path):
         )
 
 
+def test_a_classifier_learns_and_becomes_part_of_a_guided_network(pictures, tmp_path):
+    classifier = "resnet_classifier(widths=[8, 16], blocks=1, classes=4)"
+    settings = ["data.set=tiles(size=48)", "data.root=", "data.augment=mirror", "optimiser.name=adamw"]
+    settings += ["data.validation=", "data.batch=8", "degradation=gaussian(sigma=10)"]
+    learn = [f"network={classifier}", "method=classification", "length.steps=40", "validate_every=40"]
+    last = list(train(tiny(pictures, *settings, *learn, "optimiser.rate=1e-2"), tmp_path / "first"))[-1]
+    assert last.validation.keys() == {"accuracy", "cross_entropy"}
+    assert last.validation["accuracy"] > 0.4  # of four photographs
+    assert not (tmp_path / "first" / "best.onnx").exists(), "a classifier restores nothing"
+    guided = f"network=guided_unet(classifier='{classifier}', classes=4, widths=[8, 12])"
+    start = f"classifier={tmp_path / 'first' / 'last.safetensors'}"
+    (report,) = train(tiny(pictures, *settings, guided, "length.steps=2"), tmp_path / "second", start=start)
+    assert report.unfitting == []
+    first, second = numbers(tmp_path / "first"), numbers(tmp_path / "second")
+    assert all(torch.equal(value, second[f"classifier.{name}"]) for name, value in first.items())
+    assert (tmp_path / "second" / "best.onnx").exists()
+    with pytest.raises(RecipeError, match="needs labels"):
+        next(iter(train(tiny(pictures, *learn), tmp_path / "third")))
+
+
 def test_mistakes_are_refused_before_anything_is_written(pictures, tmp_path):
     for wrong, message in [
         (["length.steps=0"], "no end"),

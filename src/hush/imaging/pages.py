@@ -61,9 +61,9 @@ class Page:
         paragraphs = (paragraph.strip() for paragraph in re.split(r"\n\s*\n", text))
         return self._add("".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs if paragraph))
 
-    def warning(self, text: str) -> Self:
-        """Add a sentence that a reader must not overlook."""
-        return self._add(f'<p class="warning" role="alert">{escape(text)}</p>')
+    def warning(self, *sentences: str) -> Self:
+        """Add sentences that a reader must not overlook, a line each."""
+        return self._add(f'<p class="warning" role="alert">{"<br>".join(map(escape, sentences))}</p>')
 
     def code(self, text: str) -> Self:
         """Add a command or another text to be shown letter for letter."""

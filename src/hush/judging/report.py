@@ -52,8 +52,8 @@ def make_page(findings: Findings, command: str = "") -> Page:
     """Return the report as a page."""
     study = findings.study
     page = Page(study.title or study.name, quality=90).text(study.summary)
-    for warning in findings.warnings:
-        page.warning(warning)
+    if findings.warnings:
+        page.warning(*findings.warnings)
     runs = findings.runs
     page.facts(
         {"trainings": len(study.trainings), "runs": len(runs), "setting": study.setting, "hours": findings.hours}
@@ -170,21 +170,21 @@ def _number(value: float, metric: str, sign: str = "") -> str:
 
 
 def _add_bars(page: Page, findings: Findings) -> None:
-    """Draw a bar per training, the input's and the origin's beside it."""
+    """Draw a bar per training, the origin's beside it, and the input's."""
     for metric in ("psnr", "ssim", "accuracy"):
         for evaluation in findings.study.evaluations.values():
             entries = [e for e in findings.summary if e["evaluation"] == evaluation.name and metric in e]
             bars = {entry["training"]: _bars_of(entry, metric) for entry in entries}
+            if entries and f"{metric}_input" in entries[0]:
+                bars = {"noisy input": {"ours": entries[0][f"{metric}_input"]}, **bars}
             if bars:
                 caption = f"{TITLES[metric]}: {evaluation.about or evaluation.name}"
                 page.bar_chart(bars, caption=caption, unit=UNITS.get(metric, ""))
 
 
 def _bars_of(entry: Row, metric: str) -> Mapping[str, float]:
-    bars = {"ours": entry[metric]}
-    if f"{metric}_input" in entry:
-        bars["noisy input"] = entry[f"{metric}_input"]
-    return bars | ({"origin": entry["origin"][metric]} if metric in entry["origin"] else {})
+    origin = {"origin": entry["origin"][metric]} if metric in entry["origin"] else {}
+    return {"ours": entry[metric], **origin}
 
 
 def _add_samples(page: Page, findings: Findings) -> None:
@@ -201,8 +201,8 @@ def _add_samples(page: Page, findings: Findings) -> None:
         first = next(iter(shown.values()))
         columns = {"noisy": first["noisy"], **{n: s["restored"] for n, s in shown.items()}, "clean": first["clean"]}
         page.heading(f"Pictures: {evaluation.about or evaluation.name}")
-        images = [column[i] for i in range(len(first["clean"])) for column in columns.values()]
-        page.grid(images, list(columns) * len(first["clean"]), columns=min(len(columns), 6))
+        for i in range(len(first["clean"])):
+            page.grid([column[i] for column in columns.values()], list(columns), columns=min(len(columns), 6))
 
 
 def _add_loss_maps(page: Page, findings: Findings) -> None:
