@@ -65,7 +65,7 @@ def test_a_run_directory_holds_everything(pictures, tmp_path):
     assert [r.validation is not None for r in reports if r.step in (6, 12)] == [True, True]
     for name in (
         "recipe.json", "log.jsonl", "curves.png", "samples/step-0000012.png", "best.safetensors", "last.safetensors",
-        "best.onnx", "last.onnx", "checkpoint.safetensors",
+        "best.onnx", "last.onnx", "checkpoint.safetensors", "data.png",
     ):  # fmt: skip
         assert (tmp_path / "run" / name).stat().st_size > 0, name
     last = read_log(tmp_path / "run")[-1]
@@ -76,6 +76,15 @@ def test_a_run_directory_holds_everything(pictures, tmp_path):
     assert card["training"]["steps"] == 12
     assert card["data"] == "6 pictures: " + pictures.name
     assert str(pictures.parent) not in json.dumps(card)
+
+
+def test_the_patches_are_drawn_as_the_network_gets_them(pictures, tmp_path):
+    recipe = tiny(pictures, "length.steps=1", "degradation=gaussian(sigma=50)")
+    list(train(recipe, tmp_path / "run", extras=False))
+    grid = np.asarray(Image.open(tmp_path / "run" / "data.png")) / 255.0
+    assert grid.shape == (2 * (32 + 4), 4 * (32 + 4), 3)  # noisy above clean, four patches, white edges
+    noisy, clean = grid[:32, :32], grid[36:68, :32]
+    assert 0.1 < (noisy - clean).std() < 50 / 255  # clipped where it is drawn
 
 
 def test_it_learns(pictures, tmp_path):

@@ -17,6 +17,7 @@ from hush.cli.console import bar, complain, duration, say, show_table
 if TYPE_CHECKING:
     from hush.judging.findings import Findings
     from hush.judging.plans import Study
+    from hush.judging.search import Search, SearchProgress
     from hush.judging.study import StudyProgress
     from hush.learning.training import Progress
 
@@ -74,6 +75,30 @@ def _show_findings(findings: Findings, folder: Path, command: str) -> None:
     for warning in findings.warnings:
         complain(f"WARNING: {warning}")
     say(f"Report: {page}; figures: {page.with_suffix('.json')}, {page.with_suffix('.md')}")
+
+
+def follow_search(reports: Generator[SearchProgress, None, None], search: Search, folder: Path) -> None:
+    """Show a search until it ends, write its report and print its trials.
+
+    The first Ctrl-C ends it after a report, and raises KeyboardInterrupt.
+    """
+    from hush.judging.trials import save_trials, trial_table
+
+    report = None
+    try:
+        with _asked_to_stop() as asked, bar(search.name, 1.0) as show:
+            for report in _until(asked, reports):
+                show(report.share, description=str(report))
+                if report.trial is not None and not report.trials:
+                    say(str(report))
+    except KeyboardInterrupt:
+        complain("stopped. The same command goes on where it was")
+        raise
+    if report is not None and report.trials:
+        table = trial_table(search, report.trials)
+        show_table(table.headers, table.rows, title=table.title)
+        page = save_trials(search, report.trials, folder)
+        say(f"Report: {page}; the best: hush train {folder / 'best.json'}")
 
 
 def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from hush.errors import RecipeError
 from hush.imaging.metrics import psnr, ssim, ssim_uniform, to_eight_bit
@@ -61,7 +62,13 @@ def open_judged_items(evaluation: Evaluation) -> Sequence[Item]:
 
 
 def judge_run(
-    folder: Path, weights: str, recipe: Recipe, evaluation: Evaluation, items: Sequence[Item], device: str = "auto"
+    folder: Path,
+    weights: str,
+    recipe: Recipe,
+    evaluation: Evaluation,
+    items: Sequence[Item],
+    device: str = "auto",
+    ensemble: bool = False,
 ) -> Judged:
     """Judge a finished run, or read what was found before.
 
@@ -72,11 +79,13 @@ def judge_run(
         evaluation: the noise.
         items: the pictures, as `open_judged_items` gives them.
         device: auto, cpu, cuda or mps.
+        ensemble: judge the mean over eight views.
     """
-    content = json.dumps([asdict(evaluation), weights, len(items)], sort_keys=True)
+    content = json.dumps([asdict(evaluation), weights, len(items), *(["ensemble"] if ensemble else [])], sort_keys=True)
     kept = folder / "judged" / f"{evaluation.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}.npz"
     if not kept.exists():
-        _keep(kept, _judge(folder / f"{weights}.safetensors", recipe, evaluation, items, choose_device(device)))
+        path = folder / f"{weights}.safetensors"
+        _keep(kept, _judge(path, recipe, evaluation, items, choose_device(device), ensemble))
     with np.load(kept, allow_pickle=False) as file:
         return Judged(json.loads(str(file["rows"])), {key: file[key] for key in file.files if key != "rows"})
 
@@ -89,17 +98,25 @@ def _keep(path: Path, judged: Judged) -> None:
     os.replace(temporary, path)
 
 
-def _judge(path: Path, recipe: Recipe, evaluation: Evaluation, items: Sequence[Item], device: torch.device) -> Judged:
+def _judge(
+    path: Path,
+    recipe: Recipe,
+    evaluation: Evaluation,
+    items: Sequence[Item],
+    device: torch.device,
+    ensemble: bool,
+) -> Judged:
     restorer = restores(recipe.method)
     network, card = open_saved(path, build_network if restorer else build_classifier)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    restore: Callable[..., Tensor] = Ensemble(network) if ensemble else network
     store = PictureStore(card.channels, evaluation.data.cache)
     autocast = open_autocast(device, recipe.precision)
     rows: list[Row] = []
     shown: list[list[Image]] = []
     with torch.inference_mode(), autocast():
         for group, views in _groups(items, evaluation, store):
-            found = _restored(network, views, device) if restorer else _classified(network, group, views, device)
+            found = _restored(restore, views, device) if restorer else _classified(network, group, views, device)
             for item, (figures, pictures) in zip(group, found, strict=True):
                 rows.append({"image": item.name, "scene": item.scene or item.name, **figures})
                 if len(shown) < SHOWN and pictures:
@@ -141,11 +158,35 @@ def _joined(group: list[tuple[Item, Views]]) -> tuple[list[Item], Views]:
     return [item for item, _ in group], batch
 
 
-def _restored(network: nn.Module, views: Views, device: torch.device) -> Iterator[tuple[Row, list[Image]]]:
+class Ensemble:
+    """Geometric self-ensemble: the mean over the eight turned and mirrored views of a batch (N, C, H, W).
+
+    Timofte, Rothe, Van Gool, Seven Ways to Improve Example-Based Single Image Super Resolution, CVPR 2016.
+    """
+
+    def __init__(self, network: Callable[..., Tensor]) -> None:
+        self.network = network
+
+    def __call__(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+        """Restore a batch."""
+        total = torch.zeros_like(noisy, dtype=torch.float32)
+        for quarters, mirrored in itertools.product(range(4), (False, True)):
+            seen = None if sigma_map is None else _turn(sigma_map, quarters, mirrored)
+            restored = self.network(_turn(noisy, quarters, mirrored), sigma_map=seen, label=label).float()
+            restored = restored.rot90(-quarters, (-2, -1))
+            total += restored.flip(-1) if mirrored else restored
+        return total / 8
+
+
+def _turn(batch: Tensor, quarters: int, mirrored: bool) -> Tensor:
+    return (batch.flip(-1) if mirrored else batch).rot90(quarters, (-2, -1))
+
+
+def _restored(restore: Callable[..., Tensor], views: Views, device: torch.device) -> Iterator[tuple[Row, list[Image]]]:
     """Yield figures of each restored picture, of its input, and what there is to see."""
     given = views.to(device)
     noisy = given.noisy.contiguous(memory_format=torch.channels_last)
-    restored = network(noisy, sigma_map=given.sigma_map, label=given.label).float().cpu()
+    restored = restore(noisy, sigma_map=given.sigma_map, label=given.label).float().cpu()
     for i in range(len(restored)):
         noisy_image, image, clean = (as_image(batch[i : i + 1]) for batch in (views.noisy, restored, views.clean))
         figures: Row = {}

@@ -6,18 +6,16 @@ import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
+from torch import nn
 
-from hush.errors import HushError, RecipeError
+from hush.errors import HushError
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import judge_run, open_judged_items
 from hush.judging.plans import Evaluation, RunPlan, Study, plan_runs
+from hush.learning.checking import check_recipe
+from hush.learning.config import Recipe
 from hush.learning.datasets import Item, open_dataset
-from hush.learning.losses import Loss
-from hush.learning.methods import restores
-from hush.learning.networks import build_classifier, build_network
 from hush.learning.noise import Degradation
 from hush.learning.training import Progress, train
 from hush.restoring.weights import open_weights
@@ -74,7 +72,9 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
             yield StudyProgress("training", name, (number + progress.share) / len(runs), progress)
         yield StudyProgress("judging", name, (number + 1) / len(runs))
         judged = {
-            evaluation.name: judge_run(folder, study.weights, run.recipe, evaluation, items[evaluation.name], device)
+            evaluation.name: judge_run(
+                folder, study.weights, run.recipe, evaluation, items[evaluation.name], device, run.training.ensemble
+            )
             for evaluation in evaluations_of(study, run)
         }
         found.append(RunFindings(run, folder, *parameters[run.training.name], judged))
@@ -95,18 +95,24 @@ def evaluations_of(study: Study, run: RunPlan) -> list[Evaluation]:
 
 def _trained(run: RunPlan, folders: dict[str, Path], device: str) -> Generator[Progress, None, None]:
     """Train a run, or go on with it, unless it is finished."""
-    folder = folders[run.identity]
-    if (folder / "last.safetensors").exists():  # the last thing that a training writes
-        return
-    resume = (folder / "checkpoint.safetensors").exists()
-    if folder.exists() and not resume:  # broken off before its first checkpoint
-        shutil.rmtree(folder)
     start: str | None = None
     if run.start is not None:
         source = run.start
         path = folders[source.identity] / "last.safetensors" if isinstance(source, RunPlan) else source
         start = f"{run.training.start_parts()[0]}{path}"
-    yield from train(run.recipe, folder, resume=resume, start=start, device=device, extras=False)
+    yield from train_into(run.recipe, folders[run.identity], start=start, device=device)
+
+
+def train_into(
+    recipe: Recipe, folder: Path, *, start: str | None = None, device: str = "auto"
+) -> Generator[Progress, None, None]:
+    """Train into a folder, or go on with what was broken off there; do nothing if it is finished."""
+    if (folder / "last.safetensors").exists():  # the last thing that a training writes
+        return
+    resume = (folder / "checkpoint.safetensors").exists()
+    if folder.exists() and not resume:  # broken off before its first checkpoint
+        shutil.rmtree(folder)
+    yield from train(recipe, folder, resume=resume, start=start, device=device, extras=False)
 
 
 def check_study(study: Study) -> dict[str, tuple[int, int]]:
@@ -120,16 +126,10 @@ def check_study(study: Study) -> dict[str, tuple[int, int]]:
     for name, plan in study.trainings.items():
         recipe = plan.recipe
         try:
-            sizes[name] = _count(recipe.network, restores(recipe.method))
-            for chain in filter(None, (recipe.degradation, recipe.validation_degradation)):
-                Degradation(chain)
-            if restores(recipe.method):
-                Loss(recipe.loss)
+            sizes[name] = _count(check_recipe(recipe))
             place = (recipe.data.set, recipe.data.root)
             if place not in opened:
                 opened[place] = open_dataset(*place).train
-            if not any((recipe.length.steps, recipe.length.epochs, recipe.length.minutes)):
-                raise RecipeError("it has no end: set length.steps, length.epochs or length.minutes")
             source = plan.start_parts()[1]
             if source and source not in study.trainings and not Path(source).is_file():
                 open_weights(source)
@@ -141,10 +141,8 @@ def check_study(study: Study) -> dict[str, tuple[int, int]]:
     return sizes
 
 
-def _count(spec: str, restorer: bool) -> tuple[int, int]:
-    """Count the parameters that learn and those that do not, without spending memory on them."""
-    with torch.device("meta"):
-        network: Any = build_network(spec) if restorer else build_classifier(spec)
+def _count(network: nn.Module) -> tuple[int, int]:
+    """Count the parameters that learn and those that do not."""
     sizes = {True: 0, False: 0}
     for parameter in network.parameters():
         sizes[parameter.requires_grad] += parameter.numel()

@@ -102,6 +102,7 @@ def list_pictures(top: Path, recursive: bool = True) -> list[Path]:
 DATASETS: dict[str, Any] = {
     "folder": folder,
     "pairs": "hush.learning.pairs:pairs",
+    "pair_sets": "hush.learning.pairs:pair_sets",
     "sidd": "hush.learning.pairs:sidd",
     "blur_pairs": "hush.learning.pairs:blur_pairs",
     "blur_triples": "hush.learning.pairs:blur_triples",
@@ -124,8 +125,8 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
     if not given and inspect.signature(opener).parameters["root"].default is inspect.Parameter.empty:
         raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
     data: DataSet = opener(*given, **call.options)
-    if not data.train:
-        raise PictureError(f"{root}: data set {call.name!r} finds no picture to learn from")
+    if not data.train and not data.test:
+        raise PictureError(f"{root}: data set {call.name!r} finds no picture")
     return data
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hush.errors import RecipeError, TrainingError
 from hush.learning.checkpoints import load_numbers, load_state, save_state
@@ -22,12 +23,13 @@ from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run
-from hush.learning.validation import Accuracy, Validation
+from hush.learning.validation import Accuracy, Validation, as_image
 from hush.names import find
 from hush.restoring.weights import Card
 
 REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
 SAVE_SECONDS = 120.0  # a kill costs at most so much work
+LOOKED_AT = 8  # patches in data.png
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def train(
         training.load(Path(out) / "checkpoint.safetensors")
         if run:
             run.trim_log(training.step)
+    if run and not resume and hasattr(method, "degrade"):
+        run.save_data(training.look())
     processes.wrap(method)
     try:
         for progress in training.go(run):
@@ -121,6 +125,13 @@ class Training:
         self.steps = _planned_steps(recipe, len(data.train))
         self.step, self.pixels, self.best = 0, 0, -math.inf
         self.elapsed = 0.0
+
+    def look(self) -> list[list[NDArray[np.float32]]]:
+        """Return rows of the first patches (H, W, C) as the network gets them: noisy, and clean where it restores."""
+        batch = self.patches(0, 0).to(self.processes.device)
+        noisy = self.method.degrade(batch, self._rngs()[0]).noisy
+        views = [noisy, batch.clean] if self.restores else [noisy]
+        return [[as_image(view[i : i + 1]) for i in range(min(LOOKED_AT, len(view)))] for view in views]
 
     def go(self, run: Run | None) -> Iterator[Progress]:
         """Train to the end, reporting on the way."""

@@ -5,8 +5,11 @@ the terms of its loss, and ``restore(noisy, sigma_map=, label=)`` with the numbe
 an `Updater` per network, the restorer first. ``network(noisy, sigma_map=, label=)`` in evaluation is what
 ``restore`` computes.
 
+``degrade(batch, rng)`` is what it makes of a batch before the network sees it; a run shows it in data.png.
+
 A method that makes no restorer says ``restores = False``. `classification` makes a classifier and has
-``classify(noisy)`` instead: the scores (N, classes).
+``classify(noisy)`` instead: the scores (N, classes). One whose loss has terms that it computes itself names them in
+``own_terms``, such as ``kl``; one that does not take every network has ``check_network(network, spec)``.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from hush.names import find
 METHODS = {
     "classification": "hush.learning.methods.classification:Classification",
     "supervised": "hush.learning.methods.supervised:Supervised",
+    "variational": "hush.learning.methods.variational:Variational",
 }
 
 

@@ -20,6 +20,7 @@ NETWORKS = {
     "ffdnet": "hush.learning.networks.ffdnet:FFDNet",
     "guided_unet": "hush.learning.networks.guided:GuidedUNet",
     "unet": "hush.learning.networks.unet:UNet",
+    "vae": "hush.learning.networks.vae:VAE",
 }
 CLASSIFIERS = {
     "cnn_classifier": "hush.learning.networks.classifiers:CNNClassifier",
