@@ -21,7 +21,7 @@ from hush.imaging.files import read
 from hush.imaging.metrics import METRICS, to_eight_bit
 from hush.judging.pictures import PAIRS, JudgedData, JudgedPicture, open_data
 from hush.judging.protocol import Protocol
-from hush.judging.results import Report, Row
+from hush.judging.results import GUARD, Report, Row
 from hush.names import find
 from hush.restoring.denoising import Restorer, open_restorer
 
@@ -77,7 +77,8 @@ def evaluate(
         >>> report.summary[0]["psnr"], report.summary[0]["psnr_interval"]  # doctest: +SKIP
     """
     protocol = Protocol(_names(metrics, "metrics"), clip, quantise, seed, sigma, scenes, limit).checked()
-    judges = {name: find(METRICS, name, "metric") for name in protocol.metrics}
+    # PSNR whatever is asked for: that weights lose against their input must not go unseen
+    judges = {name: find(METRICS, name, "metric") for name in (*protocol.metrics, GUARD)}
     sets = [open_data(name, scenes=scenes, limit=limit) for name in _names(data, "data")]
     chains = _open_chains(degradations, sets)
     options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "threads": threads}

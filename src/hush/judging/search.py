@@ -105,6 +105,15 @@ class Trial:
     """Of its last validation."""
     curve: Mapping[int, float]
     """Its validations by step."""
+    given: float | None = None
+    """Of the noisy pictures."""
+
+    @property
+    def warning(self) -> str:
+        """What must not be overlooked, or an empty text."""
+        if self.figure is None or self.given is None or self.figure >= self.given:
+            return ""
+        return f"WORSE THAN THE INPUT: psnr {self.figure:.2f} dB, input {self.given:.2f} dB"
 
 
 @dataclass(frozen=True)
@@ -227,6 +236,7 @@ def run_search(search: Search, out: str | Path, *, device: str = "auto") -> Gene
         try:
             for progress in _tried(drawn, recipe, place, search.figure, device):
                 yield SearchProgress(drawn.number, share + progress.share / search.trials, values, progress)
+            drawn.set_user_attr("given", _figures(place, f"{search.figure}_input")[-1][1])
             study.tell(drawn, _figures(place, search.figure)[-1][1])
         except optuna.TrialPruned:
             study.tell(drawn, state=optuna.trial.TrialState.PRUNED)
@@ -286,7 +296,7 @@ def _tried(trial: Any, recipe: Recipe, place: Path, figure: str, device: str) ->
 
 def _figures(place: Path, figure: str) -> list[tuple[int, float]]:
     """Return the validations of a run: step and figure."""
-    return [(entry["step"], entry["validation"][figure]) for entry in read_log(place) if entry.get("validation")]
+    return [(entry["step"], entry["validation"].get(figure)) for entry in read_log(place) if entry.get("validation")]
 
 
 def list_trials(study: Any) -> list[Trial]:
@@ -298,7 +308,7 @@ def list_trials(study: Any) -> list[Trial]:
         if state:
             values = trial.intermediate_values
             figure = trial.value if state == "finished" else values[max(values)] if values else None
-            trials.append(Trial(trial.number, trial.params, state, figure, dict(values)))
+            trials.append(Trial(trial.number, trial.params, state, figure, dict(values), trial.user_attrs.get("given")))
     return trials
 
 

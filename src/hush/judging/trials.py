@@ -37,6 +37,8 @@ def make_trials_page(search: Search, trials: Sequence[Trial]) -> Page:
     page = Page(search.title or search.name).text(search.summary)
     best = best_trial(trials)
     figure = TITLES[search.figure]
+    if best is not None and best.warning:
+        page.warning(f"The best trial: {best.warning}")
     facts = {"trials": len(trials), "ended early": sum(trial.state == "ended early" for trial in trials)}
     page.facts({**facts, **({f"best {figure}": best.figure} if best else {}), "setting": search.setting})
     table = trial_table(search, trials)

@@ -177,6 +177,9 @@ def _draw_judged(left: Any, judged: Sequence[tuple[int, Mapping[str, float]]]) -
     names = [name for name in JUDGED if name in judged[0][1]][:2]
     left.set(xlabel="step", title="validation")
     lines = []
+    given = [figures["psnr_input"] for _, figures in judged if "psnr_input" in figures]
+    if given:
+        lines.append(left.axhline(given[-1], color="tab:red", linestyle="--", label="PSNR of the noisy pictures"))
     for axes, name, colour in zip((left, left.twinx()), names, ("tab:blue", "tab:orange"), strict=False):
         lines += axes.plot(steps, [figures[name] for _, figures in judged], ".-", color=colour, label=JUDGED[name])
         axes.set_ylabel(JUDGED[name])

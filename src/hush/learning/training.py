@@ -23,12 +23,13 @@ from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run
-from hush.learning.validation import Accuracy, Validation, as_image
+from hush.learning.validation import Accuracy, Validation, as_image, falls_short
 from hush.names import find
 from hush.restoring.weights import Card
 
 REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
 SAVE_SECONDS = 120.0  # a kill costs at most so much work
+FORMS = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "accuracy": "accuracy {:.1%}"}
 LOOKED_AT = 8  # patches in data.png
 
 
@@ -53,6 +54,17 @@ class Progress:
     validation: dict[str, float] | None = None
     unfitting: list[str] = field(default_factory=list)
     """In the first report of a training that starts from other weights: layers that did not fit."""
+
+    def __str__(self) -> str:
+        """Return step, losses and validation as one line, which says so if the restored are worse than the noisy."""
+        parts = [f"step {self.step}", f"{self.share:.0%}"]
+        single = len(self.losses) == 2 and "loss" in self.losses  # the sum of one term
+        parts += [f"{name} {value:.4g}" for name, value in self.losses.items() if name == "loss" or not single]
+        judged = self.validation or {}
+        parts += [form.format(judged[name]) for name, form in FORMS.items() if name in judged]
+        if falls_short(judged):
+            parts.append(f"WORSE THAN THE INPUT ({judged['psnr_input']:.2f} dB)")
+        return "  ".join(parts)
 
 
 def train(
