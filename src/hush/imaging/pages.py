@@ -195,8 +195,10 @@ class Page:
 
     def _repr_html_(self) -> str:
         """Show the page in a notebook, in a frame as high as it needs."""
-        fit = "this.style.height = this.contentDocument.documentElement.scrollHeight + 'px'"
-        return f'<iframe srcdoc="{escape(self.html())}" onload="{fit}" style="width: 100%; border: 0"></iframe>'
+        bottom = "this.contentDocument.querySelector('main').getBoundingClientRect().bottom"
+        style = "width: 100%; height: 700px; border: 0"
+        fit = f"this.style.height = Math.ceil({bottom}) + 'px'"
+        return f'<iframe srcdoc="{escape(self.html())}" onload="{fit}" style="{style}"></iframe>'
 
     def save(self, path: str | Path) -> Path:
         """Write the page to a file, whole or not at all, and return its path.
