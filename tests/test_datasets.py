@@ -493,6 +493,20 @@ def items_of(count, scenes=0):
     return DataSet([Item(f"sub/{i}.png", None, scene=f"s{i % scenes}" if scenes else "") for i in range(count)])
 
 
+def test_tiles_need_no_folder_and_are_labelled_by_photograph(tmp_path):
+    data = open_dataset("tiles(size=64)", "")
+    assert len(data.classes) == 4
+    assert {item.label for item in data.train} == {item.label for item in data.test} == {0, 1, 2, 3}
+    assert all(item.clean.shape == (64, 64, 3) for item in (*data.train, *data.test))
+    assert not set(names(data.train)) & set(names(data.test))
+    assert len(data.train) > 3 * len(data.test)
+    pixels = draw(tmp_path / "a.png", height=16, width=50)
+    own = open_dataset("tiles(size=8)", tmp_path)
+    np.testing.assert_array_equal(own.train[7].clean, pixels[8:16, 16:24])  # the ninth square, as the fifth is held out
+    with pytest.raises(PictureError, match="lower size"):
+        open_dataset("tiles(size=16)", tmp_path)
+
+
 def test_every_twentieth_item_is_held_out():
     data = split(items_of(45), "")
     assert names(data.test) == ["sub/19.png", "sub/39.png"]

@@ -24,7 +24,7 @@ VARIANTS = [
     "unet(widths=[8, 12, 20], unshuffle=2, batch_norm=true)",
     "vae(widths=[8, 12], latent=4)",
     "vae(widths=[8, 12, 16], latent=4, batch_norm=true, activation=elu)",
-    "dncnn(width=8, depth=4, unshuffle=2)",
+    "dncnn(width=8, depth=4, unshuffle=2, residual=false)",
     "guided_unet(guide=constant, widths=[8, 12], unshuffle=2)",
 ]
 

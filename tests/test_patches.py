@@ -102,6 +102,14 @@ def test_patches_lie_everywhere_and_are_turned_eight_ways():
     }  # fmt: skip
 
 
+def test_pictures_with_an_up_and_a_down_are_mirrored_only():
+    item = Item("a", np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3))
+    patches = Patches([item], DataConfig(patch=0, batch=1, augment="mirror"), 3, 0, 1)
+    seen = {patches(step, 0).clean.numpy().tobytes() for step in range(40)}
+    upright = item.clean.transpose(2, 0, 1)[None]
+    assert seen == {upright.tobytes(), upright[..., ::-1].tobytes()}
+
+
 def test_whole_pictures_that_are_not_square_keep_their_shape():
     board = np.arange(6, dtype=np.uint8).reshape(2, 3, 1).repeat(3, axis=2)
     batch = patches([Item("board", board)], patch=0, batch=64)(0, 0)

@@ -18,6 +18,8 @@ from hush.judging.plans import plan_runs, read_study, shipped_studies
 from hush.judging.report import BEGIN, END, difference_tables, make_page, result_tables, save_report
 from hush.judging.study import check_study, run_study
 from hush.learning.config import read_tables
+from hush.learning.networks import build_network
+from hush.learning.networks.sizes import Size, measure_size
 from hush.learning.runs import read_log
 
 SMALL = """
@@ -86,13 +88,20 @@ def test_networks_have_no_more_parameters_than_the_origin_and_hardly_fewer(name)
     compared = {key: plan.origin["parameters"] for key, plan in study.trainings.items() if "parameters" in plan.origin}
     assert compared
     for key, origin in compared.items():
-        assert 0.95 * origin <= sizes[key][0] <= origin, key
+        assert 0.95 * origin <= sizes[key].parameters <= origin, key
 
 
 def test_the_matched_unet_is_as_large_as_guided_unet_and_classifier_together():
     sizes = check_study(read_study("o2-guidance", overrides=["data.set=tiles", "data.root="]))
-    assert sum(sizes["matched"]) == pytest.approx(sum(sizes["resnet-guided"]), rel=0.005)
-    assert sizes["unguided"][0] == sizes["resnet-guided"][0] == sizes["label"][0]
+    matched, guided = sizes["matched"], sizes["resnet-guided"]
+    assert matched.parameters == pytest.approx(guided.parameters + guided.fixed, rel=0.005)
+    assert matched.kmacs == pytest.approx(guided.kmacs, rel=0.02)
+    assert sizes["unguided"].parameters == guided.parameters == sizes["label"].parameters
+
+
+@pytest.mark.parametrize(("spec", "kmacs"), [("drunet", 2118), ("ffdnet", 213), ("dncnn", 667)])
+def test_arithmetic_is_counted_as_it_is_published(spec, kmacs):
+    assert measure_size(spec, build_network).kmacs == pytest.approx(kmacs, rel=0.01)
 
 
 def test_settings_and_overrides_reach_what_they_name(tmp_path):
@@ -241,7 +250,7 @@ def findings(tmp_path, monkeypatch):
         one = Judged(rows_of((base + shift).tolist()), {})
         judged.append(
             RunFindings(
-                run, tmp_path, 1000, 50 if run.training.name == "b" else 0, dict.fromkeys(study.evaluations, one)
+                run, tmp_path, Size(1000, 50 * (run.training.name == "b"), 2.5), dict.fromkeys(study.evaluations, one)
             )
         )
     card = {

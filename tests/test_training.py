@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from hush.cli.following import training_line
 from hush.errors import RecipeError, TrainingError
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
 from hush.learning.runs import read_log
-from hush.learning.training import train
+from hush.learning.training import Progress, train
 
 TINY = [
     "network=drunet(widths=[8, 16], blocks=1, unshuffle=2)",
@@ -100,6 +102,15 @@ def test_it_learns(pictures, tmp_path):
     recipe = tiny(pictures, *settings)
     figures = list(train(recipe, tmp_path / "run"))[-1].validation
     assert figures["psnr"] > figures["psnr_input"] + 5
+
+
+def test_a_line_says_when_restored_is_worse_than_the_input():
+    progress = Progress(1, 0.1, 1.0, 9.0, {"loss": 0.1, "mse": 0.1}, 1.0, 1.0, 1.0, 0.0)
+    bad, good = ({"psnr": psnr, "ssim": 0.5, "psnr_input": 20.0} for psnr in (19.9, 20.1))
+    assert "WORSE THAN THE INPUT (20.00 dB)" in training_line(replace(progress, validation=bad))
+    assert "WORSE" not in training_line(replace(progress, validation=good))
+    assert "accuracy 40.0%" in training_line(replace(progress, validation={"accuracy": 0.4, "cross_entropy": 2.0}))
+    assert "WORSE" not in training_line(progress)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):

@@ -15,7 +15,6 @@ from hush.cli.console import bar, complain, duration, say, show_table
 
 if TYPE_CHECKING:
     from hush.judging.findings import Findings
-    from hush.judging.plans import Study
     from hush.judging.search import Search, SearchProgress
     from hush.judging.study import StudyProgress
     from hush.learning.training import Progress
@@ -45,13 +44,15 @@ def follow(reports: Generator[Progress, None, None], name: str, folder: Path) ->
         raise
 
 
-def follow_study(reports: Generator[StudyProgress, None, None], study: Study, folder: Path, command: str) -> None:
-    """Show a study until it ends, write its report and print its tables.
+def follow_study(reports: Generator[StudyProgress, None, None], name: str) -> Findings:
+    """Show a study until it ends, print its tables and warnings, and return what it found.
 
     The first Ctrl-C ends it after a report, and raises KeyboardInterrupt.
     """
+    from hush.judging.report import difference_tables, result_tables
+
     try:
-        with _asked_to_stop() as asked, bar(study.name, 1.0) as show:
+        with _asked_to_stop() as asked, bar(name, 1.0) as show:
             for report in _until(asked, reports):
                 show(report.share, description=str(report))
                 if report.training is None or report.training.validation:
@@ -59,21 +60,15 @@ def follow_study(reports: Generator[StudyProgress, None, None], study: Study, fo
     except KeyboardInterrupt:
         complain("stopped. The same command goes on where it was")
         raise
-    if report.findings is not None:
-        _show_findings(report.findings, folder, command)
-
-
-def _show_findings(findings: Findings, folder: Path, command: str) -> None:
-    from hush.judging.report import difference_tables, result_tables, save_report
-
+    findings = report.findings
+    assert findings is not None  # of the last report
     for table in result_tables(findings):
         show_table(table.headers, table.rows, title=table.title)
     for table in difference_tables(findings):
         show_table(table.headers, table.rows, title=table.title, left=(0, 1))
-    page = save_report(findings, folder, command=command)
     for warning in findings.warnings:
         complain(f"WARNING: {warning}")
-    say(f"Report: {page}; figures: {page.with_suffix('.json')}, {page.with_suffix('.md')}")
+    return findings
 
 
 def follow_search(reports: Generator[SearchProgress, None, None], search: Search, folder: Path) -> None:

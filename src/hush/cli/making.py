@@ -73,7 +73,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run directory's checkpoint.")] = False,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="WEIGHTS", autocompletion=weight_names, help="Start from these weights."),
+        typer.Option(
+            "--from",
+            metavar="WEIGHTS",
+            autocompletion=weight_names,
+            help="Start from these weights; PART=WEIGHTS for a part of the network.",
+        ),
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -256,6 +261,10 @@ def study(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder of runs and report. Default: studies/NAME-SETTING.")
     ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write NAME.json and NAME.md there too; text around the tables is kept."),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train several denoisers, judge them on the same pictures, and report.
@@ -272,13 +281,16 @@ def study(
     need("torch", "train")
     from hush.cli.following import follow_study
     from hush.judging.plans import read_study
+    from hush.judging.report import save_report
     from hush.judging.study import run_study
 
     plan = read_study(source, setting=setting, overrides=settings or ())
     folder = out or Path("studies") / f"{plan.name}-{setting}"
     words = ["hush", "study", source, *(["--setting", setting] if setting != "full" else [])]
     words += [word for text in settings or () if "root=" not in text for word in ("--set", text)]
-    follow_study(run_study(plan, folder, device=device), plan, folder, shlex.join(words))
+    findings = follow_study(run_study(plan, folder, device=device), plan.name)
+    page = save_report(findings, folder, command=shlex.join(words), tables=tables)
+    say(f"Report: {page}; figures: {page.with_suffix('.json')}, {page.with_suffix('.md')}")
 
 
 def search(

@@ -17,6 +17,7 @@ from hush.judging.plans import RunPlan, Study
 from hush.judging.protocol import processor, versions
 from hush.judging.results import estimate, finite
 from hush.learning.checkpoints import load_state
+from hush.learning.networks.sizes import Size
 
 LOWER_IS_BETTER = {"cross_entropy", "mse"}
 
@@ -27,10 +28,7 @@ class RunFindings:
 
     run: RunPlan
     folder: Path
-    parameters: int
-    """That learn."""
-    fixed: int
-    """Parameters that do not learn here, such as those of a classifier that guides."""
+    size: Size
     judged: Mapping[str, Judged]
     """By evaluation."""
 
@@ -76,7 +74,7 @@ class Findings:
         plan = self.study.trainings[training]
         origin = plan.origin.get(self.study.evaluations[evaluation].origin or evaluation, {})
         entry: Row = {"training": training, "evaluation": evaluation, "n": len(rows)}
-        entry |= {"parameters": found.parameters, "fixed": found.fixed}
+        entry |= asdict(found.size)
         for name in metrics_of(judged):
             entry[name], entry[f"{name}_interval"] = estimate([(row[name], row["scene"]) for row in rows])
             entry[f"{name}_seeds"] = [float(np.mean([row[name] for row in one.rows])) for one in judged]
@@ -131,8 +129,7 @@ class Findings:
                     "training": found.run.training.name,
                     "about": found.run.training.about,
                     "seed": found.run.recipe.seed,
-                    "parameters": found.parameters,
-                    "fixed": found.fixed,
+                    **asdict(found.size),
                     "start": found.run.training.start,
                     "recipe": card["recipe"],
                     **card["training"],

@@ -31,21 +31,23 @@ class Table:
     rows: list[list[str]]
 
 
-def save_report(findings: Findings, out: str | Path, *, command: str = "") -> Path:
+def save_report(findings: Findings, out: str | Path, *, command: str = "", tables: str | Path | None = None) -> Path:
     """Write NAME.html, NAME.json and NAME.md into a folder, and return the path of the page.
 
     Args:
         findings: of the study.
         out: the folder.
         command: what was typed, to be shown.
+        tables: another folder that gets NAME.json and NAME.md too, such as one of a documentation.
 
     Raises HushError if the page cannot be written.
     """
-    folder = Path(out)
     name = findings.study.name
-    write_text(folder / f"{name}.json", findings.to_json() + "\n")
-    write_text(folder / f"{name}.md", _markdown(findings, command, folder / f"{name}.md"))
-    return make_page(findings, command).save(folder / f"{name}.html")
+    for folder in (Path(place) for place in (out, tables) if place is not None):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / f"{name}.json", findings.to_json() + "\n")
+        write_text(folder / f"{name}.md", _markdown(findings, command, folder / f"{name}.md"))
+    return make_page(findings, command).save(Path(out) / f"{name}.html")
 
 
 def make_page(findings: Findings, command: str = "") -> Page:
@@ -77,7 +79,8 @@ def result_tables(findings: Findings) -> list[Table]:
         for restorers in (True, False):
             group = [entry for entry in entries if ("psnr" in entry) is restorers]
             if group:
-                title = f"{evaluation.about or evaluation.name}, {group[0]['n']} pictures"
+                kind = "" if restorers else ": classifiers"
+                title = f"{evaluation.about or evaluation.name}, {group[0]['n']} pictures{kind}"
                 tables.append(_result_table(title, group))
     return tables
 
@@ -121,20 +124,21 @@ def _result_table(title: str, entries: list[Row]) -> Table:
     metrics = [metric for metric in TITLES if metric in entries[0]]
     compared = [m for m in metrics if any(m in entry["origin"] for entry in entries)]
     sized = any("parameters" in entry["origin"] for entry in entries)
-    headers = ["training", "parameters", *(["origin's"] if sized else [])]
+    headers = ["training", "kMAC/px", "parameters", *(["origin's"] if sized else [])]
     for metric in metrics:
         headers += [f"{TITLES[metric]} [95 %]", *(["origin's"] if metric in compared else [])]
     rows = [[entry["training"], *_cells(entry, metrics, compared, sized)] for entry in entries]
     if "psnr_input" in entries[0]:
         given = {m: entries[0][f"{m}_input"] for m in metrics}
-        empty: Row = {"parameters": None, "origin": {}, "reached": {}, **given}
+        empty: Row = {"parameters": None, "kmacs": None, "origin": {}, "reached": {}, **given}
         rows.insert(0, ["noisy input", *_cells(empty, metrics, compared, sized)])
     return Table(title, headers, rows)
 
 
 def _cells(entry: Row, metrics: list[str], compared: list[str], sized: bool) -> list[str]:
     fixed = f" + {entry['fixed']:,}" if entry.get("fixed") else ""
-    cells = ["–" if entry["parameters"] is None else f"{entry['parameters']:,}{fixed}"]
+    cells = ["–" if entry["kmacs"] is None else f"{entry['kmacs']:.1f}"]
+    cells.append("–" if entry["parameters"] is None else f"{entry['parameters']:,}{fixed}")
     if sized:
         cells.append(_origin(entry, "parameters"))
     for metric in metrics:

@@ -7,8 +7,6 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from hush.errors import HushError
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import judge_run, open_judged_items
@@ -16,6 +14,9 @@ from hush.judging.plans import Evaluation, RunPlan, Study, plan_runs
 from hush.learning.checking import check_recipe
 from hush.learning.config import Recipe
 from hush.learning.datasets import Item, open_dataset
+from hush.learning.methods import restores
+from hush.learning.networks import build_classifier, build_network
+from hush.learning.networks.sizes import Size, measure_size
 from hush.learning.noise import Degradation
 from hush.learning.training import Progress, train
 from hush.restoring.weights import open_weights
@@ -62,7 +63,7 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
         ...     print(progress)
     """
     runs = plan_runs(study)
-    parameters = check_study(study)
+    sizes = check_study(study)
     items = {name: open_judged_items(evaluation) for name, evaluation in study.evaluations.items()}
     folders = {run.identity: Path(out) / "runs" / run.folder for run in runs}
     found = []
@@ -77,7 +78,7 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
             )
             for evaluation in evaluations_of(study, run)
         }
-        found.append(RunFindings(run, folder, *parameters[run.training.name], judged))
+        found.append(RunFindings(run, folder, sizes[run.training.name], judged))
     yield StudyProgress("finished", study.name, 1.0, findings=Findings(study, found))
 
 
@@ -115,9 +116,8 @@ def train_into(
     yield from train(recipe, folder, resume=resume, start=start, device=device, extras=False)
 
 
-def check_study(study: Study) -> dict[str, tuple[int, int]]:
-    """See that all that a study names is there; return how many parameters of each training's network learn, and how
-    many more do not.
+def check_study(study: Study) -> dict[str, Size]:
+    """See that all that a study names is there; return the size of each training's network.
 
     Raises HushError for the first thing that is not: network, method, noise, loss, data set, weights.
     """
@@ -126,7 +126,10 @@ def check_study(study: Study) -> dict[str, tuple[int, int]]:
     for name, plan in study.trainings.items():
         recipe = plan.recipe
         try:
-            sizes[name] = _count(check_recipe(recipe))
+            check_recipe(recipe)
+            restorer = restores(recipe.method)
+            build = build_network if restorer else build_classifier
+            sizes[name] = measure_size(recipe.network, build, restorer=restorer)
             place = (recipe.data.set, recipe.data.root)
             if place not in opened:
                 opened[place] = open_dataset(*place).train
@@ -139,11 +142,3 @@ def check_study(study: Study) -> dict[str, tuple[int, int]]:
         if evaluation.degradation:
             Degradation(evaluation.degradation)
     return sizes
-
-
-def _count(network: nn.Module) -> tuple[int, int]:
-    """Count the parameters that learn and those that do not."""
-    sizes = {True: 0, False: 0}
-    for parameter in network.parameters():
-        sizes[parameter.requires_grad] += parameter.numel()
-    return sizes[True], sizes[False]

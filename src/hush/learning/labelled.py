@@ -57,6 +57,7 @@ def tiles(root: str | Path = PHOTOGRAPHS, *, size: int = 96) -> DataSet:
     """Cut photographs into squares; which photograph it is from is a square's label. Every fifth is held out.
 
     Without ``data.root`` these are the photographs of the demo: data that are always at hand, for trying things out.
+    Squares of one photograph are alike, so figures measured on them say little.
 
     Raises PictureError if a picture cannot be read or none is large enough.
     """
@@ -69,7 +70,7 @@ def tiles(root: str | Path = PHOTOGRAPHS, *, size: int = 96) -> DataSet:
         corners = itertools.product(*(range(0, side - size + 1, size) for side in pixels.shape[:2]))
         for number, (top, left) in enumerate(corners):
             square = pixels[top : top + size, left : left + size]
-            parts[number % 5 == 4].append(Item(f"{path.stem}/{number:04d}", square, label=label, scene=path.stem))
+            parts[number % 5 == 4].append(Item(f"{path.stem}/{number:04d}", square, label=label))
     if not parts[1]:
         raise PictureError(f"{root}: its pictures do not hold five squares of {size} pixels; lower size")
     return DataSet(*parts, tuple(path.stem for path in paths))

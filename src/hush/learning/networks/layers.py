@@ -66,6 +66,16 @@ def pad_to_multiple(batch: Tensor, multiple: int) -> Tensor:
     return F.pad(batch, (0, (k - width % k) % k, 0, (k - height % k) % k), mode="replicate")
 
 
+def fold(batch: Tensor, side: int) -> Tensor:
+    """Fold blocks of side x side pixels into channels (N, C side^2, H/side, W/side); with 1 there is nothing to do."""
+    return batch if side == 1 else F.pixel_unshuffle(batch, side)
+
+
+def unfold(batch: Tensor, side: int) -> Tensor:
+    """Undo `fold`."""
+    return batch if side == 1 else F.pixel_shuffle(batch, side)
+
+
 def start(network: nn.Module, tail: nn.Module, *, tail_scale: float = 1.0) -> None:
     """Draw all convolutions after He et al. 2015 with zero biases, so that plain deep stacks keep their scale.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hush.errors import UsageError
-from hush.learning.networks.layers import at_least, convolution, pad_to_multiple, start
+from hush.learning.networks.layers import at_least, convolution, fold, pad_to_multiple, start, unfold
 from hush.learning.networks.limits import NetworkLimits
 
 
@@ -95,7 +95,7 @@ class UNet(nn.Module):
                 raise UsageError("this unet is told the noise level: give sigma_map, (N, 1, H, W) in [0, 1]")
             x = torch.cat([noisy, sigma_map], dim=1)
         height, width = noisy.shape[-2:]
-        x = self.head(F.pixel_unshuffle(pad_to_multiple(x, self.multiple), self.unshuffle))
+        x = self.head(fold(pad_to_multiple(x, self.multiple), self.unshuffle))
         skips = []
         for level in self.down:
             skips.append(x)
@@ -105,7 +105,7 @@ class UNet(nn.Module):
             if guide is not None:
                 joined.append(guide[:, :, None, None].to(x.dtype).expand(-1, -1, *joined[0].shape[-2:]))
             x = join(torch.cat(joined, dim=1))
-        found = F.pixel_shuffle(self.tail(x), self.unshuffle)[..., :height, :width]
+        found = unfold(self.tail(x), self.unshuffle)[..., :height, :width]
         return noisy + found if self.residual else found.to(noisy.dtype)
 
 
