@@ -68,7 +68,7 @@ def shipped():
             yield pytest.param(name, setting, id=f"{name}-{setting}")
 
 
-@pytest.mark.parametrize(("name", "setting"), shipped())
+@pytest.mark.parametrize(("name", "setting"), list(shipped()))
 def test_shipped_studies_are_right_but_for_the_data(name, setting):
     study = read_study(name, setting=setting, overrides=["data.set=tiles", "data.root="])
     check_study(study)

@@ -65,7 +65,9 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
     runs = plan_runs(study)
     sizes = check_study(study)
     items = {name: open_judged_items(evaluation) for name, evaluation in study.evaluations.items()}
-    folders = {run.identity: Path(out) / "runs" / run.folder for run in runs}
+    folders: dict[str, Path] = {}
+    for run in runs:  # trainings that differ only in how they are judged share a run
+        folders.setdefault(run.identity, Path(out) / "runs" / run.folder)
     found = []
     for number, run in enumerate(runs):
         folder, name = folders[run.identity], run_name(run)
