@@ -9,6 +9,7 @@ from hush.cli import run
 from hush.errors import RecipeError
 from hush.learning.checking import check_recipe
 from hush.learning.orders import read_order
+from test_datasets import make_cifar100
 
 CONFIG = {"model": "U-net", "save_weight_path": None, "load_weigth_path": None, "datset": "STL10", "device": "cpu"}
 
@@ -77,3 +78,11 @@ def test_hush_train_takes_it(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "weights" / "recipe.json").read_text())["method"] == "variational"
     again = write(tmp_path, model="VAE", load_weigth_path="weights/last.safetensors", save_weight_path="more")
     assert run(["train", str(again), *(word for key in small for word in ("--set", key))]) == 0
+
+
+def test_it_trains_on_cifar100_in_its_official_layout(tmp_path):
+    make_cifar100(tmp_path, pickled=True)
+    path = write(tmp_path, datset="Cifar100", save_weight_path=str(tmp_path / "run"))
+    settings = [f"data.root={tmp_path}", "network=unet(width=4, depth=1)", "length.steps=1", "validate_every=1"]
+    assert run(["train", str(path), *(word for key in settings for word in ("--set", key))]) == 0
+    assert (tmp_path / "run" / "best.onnx").exists()

@@ -30,7 +30,8 @@ from hush.learning.runs import open_saved
 from hush.learning.updating import open_autocast
 from hush.learning.validation import Views, as_image, classified, open_views, sample
 
-AT_ONCE = 32  # pictures of one shape
+AT_ONCE = 32  # pictures of one shape, at most,
+PIXELS_AT_ONCE = 2**20  # and not more pixels together, as every feature of the network takes as much memory
 SHOWN = 4
 LARGEST = 192  # pixels along a side of what is shown
 METRICS = {"psnr": psnr, "ssim": ssim, "ssim_uniform": ssim_uniform}
@@ -144,7 +145,8 @@ def _groups(items: Sequence[Item], evaluation: Evaluation, store: PictureStore) 
         views = open_views(item, evaluation.seed + number, degradation, store)
         if evaluation.clip:
             views = views._replace(noisy=views.noisy.clamp(0, 1))
-        if group and (len(group) == AT_ONCE or group[0][1].clean.shape != views.clean.shape):
+        most = min(AT_ONCE, max(1, PIXELS_AT_ONCE // views.clean[0, 0].numel()))
+        if group and (len(group) == most or group[0][1].clean.shape != views.clean.shape):
             yield _joined(group)
             group = []
         group.append((item, views))

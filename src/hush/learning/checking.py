@@ -11,7 +11,7 @@ from hush.learning.losses import Loss
 from hush.learning.methods import METHODS, restores
 from hush.learning.networks import build_classifier, build_network
 from hush.learning.noise import Degradation
-from hush.names import find
+from hush.names import find, parse_call
 
 
 def check_recipe(recipe: Recipe) -> nn.Module:
@@ -20,7 +20,7 @@ def check_recipe(recipe: Recipe) -> nn.Module:
     Data are not looked at. Raises HushError for an unknown network, method, noise or loss, for a method that does not
     take the network, and for a training without an end.
     """
-    method = find(METHODS, recipe.method, "method")
+    method = find(METHODS, parse_call(recipe.method).name, "method")
     restorer = restores(recipe.method)
     with torch.device("meta"):
         network = build_network(recipe.network) if restorer else build_classifier(recipe.network)
