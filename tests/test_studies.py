@@ -4,19 +4,20 @@ import json
 import signal
 import subprocess
 import sys
-import tomllib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from hush.cli import run as run_cli
 from hush.errors import HushError, RecipeError, WeightsError
 from hush.judging.findings import Findings, RunFindings
-from hush.judging.judged import Judged, judge_run, open_judged_items
+from hush.judging.judged import Ensemble, Judged, judge_run, open_judged_items
 from hush.judging.plans import plan_runs, read_study, shipped_studies
 from hush.judging.report import BEGIN, END, difference_tables, make_page, result_tables, save_report
 from hush.judging.study import check_study, run_study
+from hush.learning.config import read_tables
 from hush.learning.networks import build_network
 from hush.learning.networks.sizes import Size, measure_size
 from hush.learning.perceptual import find_features
@@ -61,15 +62,14 @@ def finish(study, out):
     return last.findings
 
 
-def settings_of(path):
-    """Return the settings of a study's file, and each beside the quick one."""
-    names = list(tomllib.loads(path.read_text(encoding="utf-8"))["settings"])
-    return ["full", *names, *(f"{name},quick" for name in names if name not in ("quick", "smoke"))]
+def shipped():
+    for name, path in shipped_studies().items():
+        data = [key for key in read_tables(path)["settings"] if key not in ("quick", "smoke")]
+        for setting in ("full", "quick", "smoke", *data, *(f"{key},quick" for key in data)):
+            yield pytest.param(name, setting, id=f"{name}-{setting}")
 
 
-@pytest.mark.parametrize(
-    ("name", "setting"), [(name, setting) for name, path in shipped_studies().items() for setting in settings_of(path)]
-)
+@pytest.mark.parametrize(("name", "setting"), list(shipped()))
 def test_shipped_studies_are_right_but_for_the_data(name, setting, monkeypatch):
     monkeypatch.setattr("hush.judging.study.fetch", lambda address: None)  # no test asks the network
     if "vgg16" in setting:
@@ -82,7 +82,8 @@ def test_shipped_studies_are_right_but_for_the_data(name, setting, monkeypatch):
     assert plan_runs(study)
     assert study.title
     assert study.needs
-    assert len({run.identity for run in plan_runs(study)}) == len(plan_runs(study))
+    alone = [run for run in plan_runs(study) if not run.training.ensemble]  # an ensemble shares another's run
+    assert len({run.identity for run in alone}) == len(alone) == len({run.identity for run in plan_runs(study)})
     steps = {plan.recipe.length.steps for plan in study.trainings.values() if plan.recipe.method != "classification"}
     assert len(steps) <= 1, "equal steps for all"
 
@@ -199,6 +200,25 @@ def test_trainings_start_from_each_other(tmp_path):
     changed = read_study(write(tmp_path, text), overrides=["trainings.a.loss=mse"])
     before, after = plan_runs(read_study(write(tmp_path, text)))[1], plan_runs(changed)[1]
     assert before.identity != after.identity, "what it starts from is part of a run"
+
+
+def test_an_ensemble_is_judged_but_not_trained_again(tmp_path):
+    text = SMALL.replace('network = "unet(width=4, depth=1)"\nstart = ""', "ensemble = true")
+    reports = list(run_study(read_study(write(tmp_path, text)), tmp_path / "out", device="cpu"))
+    assert {report.name for report in reports if report.stage == "training"} == {"a"}
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 1
+    psnrs = {entry["training"]: entry["psnr"] for entry in reports[-1].findings.summary}
+    assert psnrs["a"] != psnrs["b"]
+    assert psnrs["a"] == pytest.approx(psnrs["b"], abs=1)
+
+
+def test_an_ensemble_turns_what_it_tells_and_turns_back_what_it_gets():
+    noisy, sigma_map = torch.rand(2, 3, 5, 7), torch.rand(2, 1, 5, 7)
+    same = Ensemble(lambda batch, sigma_map, label: batch * sigma_map)
+    torch.testing.assert_close(same(noisy, sigma_map=sigma_map), noisy * sigma_map)
+    down = Ensemble(lambda batch, sigma_map, label: batch.roll(1, -2))
+    expected = sum(noisy.roll(shift, side) for shift in (1, -1) for side in (-1, -2)) / 4
+    torch.testing.assert_close(down(noisy), expected)
 
 
 def test_judging_clips_where_told_and_is_the_same_twice(tmp_path):

@@ -21,7 +21,7 @@ from hush.imaging.metrics import to_eight_bit
 from hush.judging.metrics import open_metric
 from hush.judging.pictures import PAIRS, Block, JudgedData, JudgedPicture, Source, open_data
 from hush.judging.protocol import Protocol
-from hush.judging.results import Report, Row
+from hush.judging.results import GUARD, Report, Row
 from hush.restoring.denoising import Restorer, open_restorer
 
 Image = NDArray[np.float32]
@@ -78,7 +78,8 @@ def evaluate(
         >>> report.summary[0]["psnr"], report.summary[0]["psnr_interval"]  # doctest: +SKIP
     """
     protocol = Protocol(_names(metrics, "metrics"), clip, quantise, seed, sigma, scenes, limit).checked()
-    judges = {name: open_metric(name) for name in protocol.metrics}
+    # PSNR whatever is asked for: that weights lose against their input must not go unseen
+    judges = {name: open_metric(name) for name in (*protocol.metrics, GUARD)}
     sets = [open_data(name, scenes=scenes, limit=limit) for name in _names(data, "data")]
     chains = open_chains(degradations, sets)
     options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "threads": threads}

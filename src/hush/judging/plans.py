@@ -72,6 +72,9 @@ class TrainingPlan:
     seeds: tuple[int, ...] = (0,)
     evaluations: tuple[str, ...] = ()
     """Judge it under these only; empty: all."""
+    ensemble: bool = False
+    """Judge the mean of what the network makes of the eight turned and mirrored views of a picture. A training that
+    differs from another in this alone is not trained twice."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """``parameters`` of the origin's network, and by name of an evaluation its figures, such as {psnr = 24.5}."""
 

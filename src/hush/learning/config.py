@@ -146,13 +146,17 @@ def read_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises RecipeError on an unreadable file, an unknown key or a value of the wrong type.
     """
     path = find_recipe(source)
-    content = read_tables(path)
-    recipe: Recipe = build(Recipe, content, str(path))
-    if settings := list(overrides):  # built again, so that an error names what caused it
-        for setting in settings:
-            override(content, setting)
-        recipe = build(Recipe, content, " ".join(f"--set {setting}" for setting in settings))
-    return recipe
+    return change_recipe(build(Recipe, read_tables(path), str(path)), overrides)
+
+
+def change_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """Return a recipe with ``key=value`` settings. Raises RecipeError for an unknown key or a wrong type."""
+    settings = list(overrides)
+    content = to_dict(recipe)
+    for setting in settings:
+        override(content, setting)
+    changed: Recipe = build(Recipe, content, " ".join(f"--set {setting}" for setting in settings))
+    return changed
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -183,7 +187,7 @@ def find_recipe(source: str | Path, folder: str = "") -> Path:
     shipped = shipped_recipes(folder)
     if str(source) in shipped:
         return shipped[str(source)]
-    kind = "study" if folder else "recipe"
+    kind = {"studies": "study", "searches": "search"}.get(folder, "recipe")
     raise RecipeError(
         f"{source}: no such {kind}{nearest(str(source), shipped)}. Give a .toml or .json file, or one of: "
         f"{', '.join(shipped)}"

@@ -117,6 +117,7 @@ DATASETS: dict[str, Any] = {
     "folder": folder,
     "mixture": "hush.learning.mixtures:mixture",
     "pairs": "hush.learning.pairs:pairs",
+    "pair_sets": "hush.learning.pairs:pair_sets",
     "sidd": "hush.learning.pairs:sidd",
     "blur_pairs": "hush.learning.pairs:blur_pairs",
     "blur_triples": "hush.learning.pairs:blur_triples",

@@ -9,9 +9,11 @@ from pathlib import Path, PurePath
 
 from hush.errors import PictureError, UsageError
 from hush.learning.datasets import DataSet, Item, Squeezed, list_pictures, name_some
+from hush.names import nearest
 
 SIDD_FOLDER = re.compile(r"\d{4}_\d{3}_\w+")  # <instance>_<scene>_<phone>_<ISO>_<shutter>_<temperature>_<brightness>
 SIDD_FILE = re.compile(r"(?:\d{4}_)?(GT|NOISY)_SRGB_(\w+)\.png", re.IGNORECASE)
+CAPTURE = r"^(.+?)(?:_[0-9]+)?[.][^.]+$"  # the name without its last number, which counts the crops of a capture
 TRIPLE_MARK = re.compile(r"_[SFM]$", re.IGNORECASE)  # sharp, (de)focus, motion
 
 
@@ -75,6 +77,59 @@ def take(items: Sequence[Item], listed: Path) -> list[Item]:
     if unknown := sorted(wanted - {item.name for item in items}):
         raise PictureError(f"{listed}: not there: {name_some(unknown)}. Pictures are named like {items[0].name}")
     return [item for item in items if item.name in wanted]
+
+
+def pair_sets(root: str | Path, *, table: str = "SPLIT.tsv", sets: str = "", scenes: str = CAPTURE) -> DataSet:
+    """Read several sets of pairs below one folder, and a table that says which pairs may be learnt from.
+
+    Each set is a folder that `sidd` reads (it has a folder Data), or else `pairs` (folders noisy and clean). The table
+    has a head ``set name use`` and a line per pair, parted by tabs: the folder of the set, the name of the pair in it
+    (a file, or a folder of SIDD), and train or report. What is for reporting is held out.
+
+    Args:
+        root: the folder of the sets and of the table.
+        table: its name.
+        sets: only these, parted by commas; empty: all that the table names.
+        scenes: as in `pairs`; by default a picture's name without a number at its end, which counts crops.
+
+    Raises PictureError for a table that cannot be read, or pairs that it names and that are not there, UsageError for
+    a set that it does not name.
+    """
+    top = Path(root)
+    uses = _read_table(top / table)
+    parts: dict[str, list[Item]] = {"train": [], "report": []}
+    for name in [name.strip() for name in sets.split(",")] if sets else list(uses):
+        if name not in uses:
+            raise UsageError(f"{top / table} names no set {name!r}{nearest(name, uses)}. It names: {', '.join(uses)}")
+        data = sidd(top / name) if (top / name / "Data").is_dir() else pairs(top / name, scenes=scenes)
+        items = {_pair_name(item): item for item in data.train}
+        if missing := [pair for pair in uses[name] if pair not in items]:
+            raise PictureError(f"{top / table}: pairs that are not in the folder {name}: {name_some(missing)}")
+        for pair, use in uses[name].items():
+            item = items[pair]
+            parts[use].append(replace(item, name=f"{name}/{item.name}", scene=f"{name}/{item.scene or pair}"))
+    return DataSet(parts["train"], parts["report"])
+
+
+def _pair_name(item: Item) -> str:
+    """Return the name by which a table knows a pair: its folder in SIDD, else its file."""
+    path = PurePath(item.name)
+    return path.parent.name if SIDD_FOLDER.fullmatch(path.parent.name) else path.as_posix()
+
+
+def _read_table(path: Path) -> dict[str, dict[str, str]]:
+    """Read {set: {name: train or report}}."""
+    try:
+        head, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{path}: no table of pairs; it is text with a head: set, name, use") from error
+    uses: dict[str, dict[str, str]] = {}
+    for line in lines:
+        row = dict(zip(head, line, strict=False))
+        if not {"set", "name", "use"} <= row.keys() or row["use"] not in ("train", "report"):
+            raise PictureError(f"{path}: cannot read {' '.join(line)!r}; a line has set, name, and train or report")
+        uses.setdefault(row["set"], {})[row["name"]] = row["use"]
+    return uses
 
 
 def sidd(root: str | Path, *, size: int = 0, test: str = "", names: str = "") -> DataSet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +64,11 @@ def open_views(
     noisy, sigma_map, target = degradation(given, torch.Generator().manual_seed(seed))
     clean = clean if target is None else target
     return Views(clean, noisy, one_level(noisy - clean) if sigma_map is None else sigma_map, label)
+
+
+def falls_short(figures: Mapping[str, float]) -> bool:
+    """Say whether restored pictures are further from the clean ones than the noisy pictures were, or not finite."""
+    return "psnr_input" in figures and not figures["psnr"] >= figures["psnr_input"]
 
 
 class Validation:

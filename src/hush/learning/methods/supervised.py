@@ -43,13 +43,16 @@ class Supervised:
         frozen: draw the noise of each picture once, as if a camera had taken it, instead of anew at each step.
     """
 
+    own_terms: tuple[str, ...] = ()
+    """Terms of the loss that the method computes itself."""
+
     def __init__(self, recipe: Recipe, device: torch.device, *, frozen: bool = False) -> None:
         torch.manual_seed(recipe.seed)  # the network's first numbers
         network = build_network(recipe.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.updaters = {"network": Updater(network, recipe.optimiser)}
         self.network: nn.Module = network  # may be wrapped for several processes
         self.degradation = Degradation(recipe.degradation) if recipe.degradation else None
-        self.loss = Loss(recipe.loss)
+        self.loss = Loss(recipe.loss, given=self.own_terms)
         self.autocast = open_autocast(device, recipe.precision)
         self.recipe, self.frozen = recipe, frozen
         self.limits: Any = network.limits
