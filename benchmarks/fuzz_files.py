@@ -3,8 +3,8 @@
     python benchmarks/fuzz_files.py 20000 --seed 1
 
 Files are mutated copies of small pictures of every format: bytes and bits changed, parts cut out, doubled, moved or
-zeroed, numbers in headers made extreme, two files spliced. They go through read, denoise (which only makes them a little
-darker) and write in a process that is watched: a crash, a hang, an error that hush does not know, or a file left
+zeroed, numbers in headers made extreme, two files spliced. They go through read, denoise (which only makes them a
+little darker) and write in a process that is watched: a crash, a hang, an error that hush does not know, or a file left
 half-written is a fault. Faulty inputs are kept. The exit code is 1 if there was any.
 """
 
