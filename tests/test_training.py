@@ -19,6 +19,7 @@ from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
 from hush.learning.runs import read_log
 from hush.learning.training import Progress, train
+from hush.learning.validation import falls_short
 
 TINY = [
     "network=drunet(widths=[8, 16], blocks=1, unshuffle=2)",
