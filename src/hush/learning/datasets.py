@@ -126,7 +126,7 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
         raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
     data: DataSet = opener(*given, **call.options)
     if not data.train and not data.test:
-        raise PictureError(f"{root}: data set {call.name!r} finds no picture")
+        raise PictureError(f"{root}: data set {call.name!r} finds no picture to learn from or to judge")
     return data
 
 
