@@ -257,7 +257,10 @@ def findings(tmp_path, monkeypatch):
         one = Judged(rows_of((base + shift).tolist()), {})
         judged.append(
             RunFindings(
-                run, tmp_path, Size(1000, 50 * (run.training.name == "b"), 2.5), dict.fromkeys(study.evaluations, one)
+                run,
+                tmp_path / run.folder,
+                Size(1000, 50 * (run.training.name == "b"), 2.5),
+                dict.fromkeys(study.evaluations, one),
             )
         )
     card = {
@@ -285,6 +288,8 @@ def test_the_summary_stands_beside_the_origin_and_warns(findings):
     assert entry["origin"] == {"psnr": 99.0, "parameters": 10}
     assert entry["reached"] == {"psnr": False, "parameters": False}
     assert entry["warning"].startswith("WORSE THAN THE INPUT")
+    assert entry["gain"] == pytest.approx(entry["psnr"] - entry["psnr_input"])
+    assert entry["gain_interval"][0] < entry["gain"] < entry["gain_interval"][1]
     assert any(warning.startswith("a, clipped: WORSE") for warning in findings.warnings)
     content = json.loads(findings.to_json())
     assert content["warnings"] == findings.warnings

@@ -59,10 +59,8 @@ def make_page(findings: Findings, command: str = "") -> Page:
     page = Page(study.title or study.name, quality=90).text(study.summary)
     if findings.warnings:
         page.warning(*findings.warnings)
-    runs = findings.runs
-    page.facts(
-        {"trainings": len(study.trainings), "runs": len(runs), "setting": study.setting, "hours": findings.hours}
-    )
+    runs = len({found.folder for found in findings.runs})
+    page.facts({"trainings": len(study.trainings), "runs": runs, "setting": study.setting, "hours": findings.hours})
     if command:
         page.code(command)
     for table in (*result_tables(findings), *difference_tables(findings)):
@@ -130,6 +128,7 @@ def _result_table(title: str, entries: list[Row]) -> Table:
     headers = ["training", "kMAC/px", "parameters", *(["origin's"] if sized else [])]
     for metric in metrics:
         headers += [f"{TITLES[metric]} [95 %]", *(["origin's"] if metric in compared else [])]
+        headers += ["gain over input, dB [95 %]"] if metric == "psnr" else []
     rows = [[entry["training"], *_cells(entry, metrics, compared, sized)] for entry in entries]
     several = any(len(entry.get(f"{metrics[0]}_seeds", ())) > 1 for entry in entries)
     if several:
@@ -152,6 +151,8 @@ def _cells(entry: Row, metrics: list[str], compared: list[str], sized: bool) -> 
         cells.append(_with_interval(entry, metric))
         if metric in compared:
             cells.append(_origin(entry, metric))
+        if metric == "psnr":
+            cells.append(_with_interval(entry, "gain", "+"))
     return cells
 
 
@@ -177,7 +178,8 @@ def _list_seeds(entry: Row, metric: str, sign: str = "+") -> str:
 
 
 def _number(value: float, metric: str, sign: str = "") -> str:
-    return f"{value:{sign}.{3 if metric == 'psnr' and sign else 2 if metric == 'psnr' else 4}f}"
+    decimals = {"psnr": 3 if sign else 2, "gain": 2}.get(metric, 4)
+    return f"{value:{sign}.{decimals}f}"
 
 
 def _add_bars(page: Page, findings: Findings) -> None:
