@@ -21,11 +21,12 @@ from hush.imaging.tiles import Tile, cut, run_blocks
 from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.memory import allowed, resident
-from hush.restoring.options import LARGEST_SIGMA, DenoiseOptions
+from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult
-from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, find_sigma, is_gray
+from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, is_gray
 
 if TYPE_CHECKING:
+    from hush.imaging.estimation import NoiseEstimate
     from hush.imaging.formats.picture import Pages, Picture
 
 Image = NDArray[np.float32]
@@ -114,21 +115,19 @@ class PageWork:
 
         A page that is no picture, but a mask of another one, stays as it is.
         """
-        for page, level in zip(pages, self._levels(pages), strict=False):
+        for page, noise in zip(pages, self._noises(pages), strict=False):
             height, width = page.size
             self._sizes.append((width, height))
-            yield page if page.mask else self._restored(page, level)
+            yield page if page.mask else self._restored(page, noise)
 
-    def _restored(self, page: Picture, level: float | None) -> Picture:
-        """Restore a page that has so much noise, in units of its pixels; None looks for it."""
-        options = self._options
-        if level is not None:
-            options = replace(options, sigma=min(255 * level / _span(page, options), LARGEST_SIGMA))
+    def _restored(self, page: Picture, noise: NoiseEstimate | None) -> Picture:
+        """Restore a page whose noise is known; None looks for it."""
         with self._named():
             pixels, outcome = restore_array(
                 page.pixels,
-                options,
+                self._options,
                 self._restorer,
+                noise=noise,
                 full_scale=page.full_scale,
                 cmyk=page.cmyk,
                 held=self._held + self._copies * page.pixels.nbytes,
@@ -137,20 +136,27 @@ class PageWork:
         self._outcomes.append(outcome)
         return replace(page, pixels=pixels)
 
-    def _levels(self, pages: Pages | list[Picture]) -> Iterable[float | None]:
-        """Find how noisy pages are, in units of their pixels; None where each is looked at by itself, or not at all."""
+    def _noises(self, pages: Pages | list[Picture]) -> Iterable[NoiseEstimate | None]:
+        """Find how noisy pages are, each by those around it; None where each is looked at by itself, or not at all."""
         told = self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma
         if told or len(pages) == 1:
             return repeat(None)
+        from hush.imaging.estimation import NO_NOISE
         from hush.restoring.levels import steady
 
-        return steady([0.0 if page.mask else self._level(page) for page in pages])
+        found = [(NO_NOISE, 1.0) if page.mask else self._noise(page) for page in pages]
+        levels = [noise.told * span for noise, span in found]  # in units of the pixels, which all pages share
+        return [
+            noise.scaled(level / (noise.told * span)) if noise.told else noise
+            for (noise, span), level in zip(found, steady(levels), strict=True)
+        ]
 
-    def _level(self, page: Picture) -> float:
+    def _noise(self, page: Picture) -> tuple[NoiseEstimate, float]:
+        """Return what is found of a page's noise, and how far its black and white are apart."""
         with self._named():
             scale = value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
-            sigma = _sigma(Scene(ArrayWindows(page.pixels), scale, page.cmyk), self._options, self._restorer)
-        return (sigma or 0.0) / 255 * _span(page, self._options)
+            noise = _look_for_noise(Scene(ArrayWindows(page.pixels), scale, page.cmyk))
+        return noise, scale[1] - scale[0] if isinstance(scale, tuple) else scale
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -177,12 +183,6 @@ class PageWork:
         return FileResult(self.source, target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr)
 
 
-def _span(page: Picture, options: DenoiseOptions) -> float:
-    """Return how far black and white of a page are apart."""
-    scale = value_range(page.pixels, options.range, page.full_scale, cmyk=page.cmyk)
-    return scale[1] - scale[0] if isinstance(scale, tuple) else scale
-
-
 def restore_array(
     array: NDArray[Any],
     options: DenoiseOptions,
@@ -191,11 +191,13 @@ def restore_array(
     full_scale: Range | None = None,
     cmyk: bool = False,
     held: int = 0,
+    noise: NoiseEstimate | None = None,
     progress: TellProgress | None = None,
 ) -> tuple[NDArray[Any], Outcome]:
     """Restore an array of any kind; return it, and what was found.
 
-    ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it.
+    ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it, ``noise``
+    what is known of its noise already.
     """
     check_array(array, cmyk=cmyk)
     scale = value_range(array, options.range, full_scale, cmyk=cmyk)
@@ -206,7 +208,7 @@ def restore_array(
         return array.copy(), Outcome(options.sigma)
     restored = np.empty_like(array)
     outcome = Outcome(None)
-    for tile, part in restore_windows(scene, options, restorer, outcome, progress=progress):
+    for tile, part in restore_windows(scene, options, restorer, outcome, noise=noise, progress=progress):
         restored[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = part
     return restored, outcome
 
@@ -217,6 +219,7 @@ def restore_windows(
     restorer: Restorer,
     outcome: Outcome,
     *,
+    noise: NoiseEstimate | None = None,
     progress: TellProgress | None = None,
 ) -> Iterator[tuple[Tile, NDArray[Any]]]:
     """Yield the restored windows of a picture, row by row, in its own dtype; they do not overlap.
@@ -226,13 +229,15 @@ def restore_windows(
     windows = scene.windows
     colour = len(windows.shape) == 3 and windows.shape[2] >= 3 and not scene.cmyk
     gray = colour and _is_gray(scene)
-    sigma = _sigma(scene, options, restorer)
-    outcome.sigma = None if sigma is None else float(sigma)
+    if noise is None and options.sigma is None and restorer.needs_sigma:
+        noise = _look_for_noise(scene)
+    outcome.sigma = options.sigma if noise is None else noise.told
 
     def restore(tile: Tile) -> Image:
         noisy, share = scene.image(tile), scene.share(tile)
         if options.strength == 0 or (share is not None and not share.any()):
             return noisy
+        sigma = options.sigma if noise is None else noise.level(noisy)
         restored = control(noisy, restorer(noisy, sigma, gray=gray), options, share)
         change = (restored - noisy).ravel()
         outcome.squares += float(np.dot(change, change))
@@ -289,12 +294,11 @@ def _is_gray(scene: Scene) -> bool:
     return all(is_gray(scene.windows.window(Tile(top, 0, 256, width))[..., :3]) for top in range(0, height, 256))
 
 
-def _sigma(scene: Scene, options: DenoiseOptions, restorer: Restorer) -> float | None:
-    """Return the noise level to tell: as given, or estimated, from windows of a large picture."""
-    if options.sigma is not None or not restorer.needs_sigma:
-        return options.sigma
-    found = find_sigma(restorer, _sample(scene), None)
-    return None if found is None else float(np.mean(found))
+def _look_for_noise(scene: Scene) -> NoiseEstimate:
+    """Estimate the noise, of a large picture from windows of it."""
+    from hush.imaging.estimation import estimate_noise
+
+    return estimate_noise(_sample(scene))
 
 
 def _sample(scene: Scene) -> Image:
