@@ -284,9 +284,12 @@ def is_gray(image: NDArray[Any]) -> bool:
 
 
 def find_sigma(restorer: Restorer, image: Image, sigma: Sigma | None) -> Sigma | None:
-    """Return the noise level to tell a restorer: as given, estimated if None, and None where none is needed."""
+    """Return the noise level to tell a restorer: as given, estimated if None, and None where none is needed.
+
+    What is estimated is a map (H, W) where the noise depends on brightness.
+    """
     if sigma is None and restorer.needs_sigma:
         from hush.imaging.estimation import estimate_noise
 
-        return estimate_noise(image).sigma
+        return estimate_noise(image).level(image)
     return sigma
