@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import HERE
 from hush.cli import run
 from hush.errors import PictureError, UsageError
 from hush.imaging.arrays import luminance
@@ -27,6 +28,7 @@ from hush.restoring.denoising import (
     plan_files,
 )
 from hush.restoring.options import read_bytes
+from hush.restoring.restorers import Identity
 from tiny import darkening_numbers, write_tiny
 
 DTYPES = [np.uint8, np.uint16, np.float16, np.float32, np.float64, np.bool_]
@@ -278,6 +280,39 @@ def test_nonsense_on_stdin_is_one_line(folder: Path) -> None:
         assert done.stdout == b""
         assert done.stderr.startswith(b"hush: -: ")
         assert done.stderr.count(b"\n") == 1
+
+
+# ---------------------------------------------------------------- what does not change
+
+
+@pytest.mark.parametrize("options", [{"strength": 0}, {"sigma": 0}, {"mask": np.zeros((250, 333), np.uint8)}])
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_file_in_which_nothing_changes_is_copied(options: dict[str, Any], others: int, tiny: str, tmp_path) -> None:
+    """A JPEG that is coded once more would lose once more."""
+    source = HERE / "data" / "mountains.jpg"
+    content = source.read_bytes()
+    (tmp_path / "x.jpg").write_bytes(content)
+    for i in range(others):
+        Image.new("RGB", (333, 250)).save(tmp_path / f"{i}.jpg")
+    settled = DenoiseOptions(weights=tiny, **options)
+    results = list(denoise_files([tmp_path], tmp_path / "out", settled))
+    assert all(isinstance(result, FileResult) for result in results)
+    assert (tmp_path / "out" / "x.jpg").read_bytes() == content
+    png = denoise_file(source, tmp_path / "x.png", settled).target
+    assert np.array_equal(read(png).pixels, read(source).pixels)
+    with pytest.raises(PictureError, match=r"x\.png: exists already"):
+        denoise_file(source, tmp_path / "x.png", settled)
+
+
+def test_a_format_that_does_not_hold_the_picture_is_refused_before_the_work(tmp_path: Path) -> None:
+    Image.fromarray(of_type(np.uint8, 20, 20, 4)).save(tmp_path / "x.png")
+
+    class Never(Identity):
+        def __call__(self, *told: Any, **asked: Any) -> Any:
+            raise AssertionError("it worked in vain")
+
+    with pytest.raises(PictureError, match=r"x\.jpg: uint8 RGB\+alpha pixels; JPEG holds"):
+        denoise_file(tmp_path / "x.png", tmp_path / "x.jpg", DenoiseOptions(weights="identity"), restorer=Never())
 
 
 # ---------------------------------------------------------------- what nobody sees

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
+from hush.restoring.filework import FileWork
 from hush.restoring.folders import work_through
 from hush.restoring.large import denoise_large, in_parts
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job, plan_files
 from hush.restoring.restorers import Restorer, TellProgress, open_restorer
-from hush.restoring.working import PageWork, restore_array
+from hush.restoring.working import restore_array
 
 __all__ = [
     "DenoiseOptions",
@@ -144,7 +145,7 @@ def denoise_file(
 
     Raises PictureError if the source cannot be read, or the target exists and may not be replaced.
     """
-    from hush.imaging.files import output_path, read_pages, write_pages, written_as
+    from hush.imaging.files import output_path, read_pages
 
     options = options or DenoiseOptions()
     started = time.perf_counter()
@@ -157,9 +158,9 @@ def denoise_file(
     if layout is not None:
         return denoise_large(layout, source, target, options, restorer, progress)
     pages = read_pages(source)
-    work = PageWork(source, options, restorer, progress, copies=written_as(target, pages).encoding)
-    written = write_pages(target, work.restore(pages), pages, overwrite=options.overwrite)
-    return work.result(written, time.perf_counter() - started)
+    work = FileWork(source, target, pages, options, restorer, progress)
+    work.write(work.restore(pages))
+    return work.result(time.perf_counter() - started)
 
 
 def denoise_files(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +19,8 @@ from hush.imaging.tiles import Tile, cut, run_blocks
 from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.memory import allowed, resident
-from hush.restoring.options import LARGEST_SIGMA, DenoiseOptions
-from hush.restoring.planning import FileResult
+from hush.restoring.options import DenoiseOptions
 from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, find_sigma, is_gray
-
-if TYPE_CHECKING:
-    from hush.imaging.formats.picture import Pages, Picture
 
 Image = NDArray[np.float32]
 
@@ -87,102 +81,6 @@ class Outcome:
         return float(10 * np.log10(self.values / self.squares)) if self.squares > 0 else None
 
 
-class PageWork:
-    """Restore the pages of a file, and remember what was found in them."""
-
-    def __init__(
-        self,
-        source: Path,
-        options: DenoiseOptions,
-        restorer: Restorer,
-        progress: TellProgress | None = None,
-        *,
-        held: int = 0,
-        copies: int = 0,
-    ) -> None:
-        """Prepare for a file; writing it takes ``copies`` times the bytes of its pixels; ``held`` are taken beside."""
-        self.source = source
-        self._options = options
-        self._restorer = restorer
-        self._progress = progress
-        self._held, self._copies = held, copies
-        self._outcomes: list[Outcome] = []
-        self._sizes: list[tuple[int, int]] = []
-
-    def restore(self, pages: Pages | list[Picture]) -> Iterator[Picture]:
-        """Yield each page restored; of several, the noise is looked for in all of them first.
-
-        A page that is no picture, but a mask of another one, stays as it is.
-        """
-        for page, level in zip(pages, self._levels(pages), strict=False):
-            height, width = page.size
-            self._sizes.append((width, height))
-            yield page if page.mask else self._restored(page, level)
-
-    def _restored(self, page: Picture, level: float | None) -> Picture:
-        """Restore a page that has so much noise, in units of its pixels; None looks for it."""
-        options = self._options
-        if level is not None:
-            options = replace(options, sigma=min(255 * level / _span(page, options), LARGEST_SIGMA))
-        with self._named():
-            pixels, outcome = restore_array(
-                page.pixels,
-                options,
-                self._restorer,
-                full_scale=page.full_scale,
-                cmyk=page.cmyk,
-                held=self._held + self._copies * page.pixels.nbytes,
-                progress=self._progress,
-            )
-        self._outcomes.append(outcome)
-        return replace(page, pixels=pixels)
-
-    def _levels(self, pages: Pages | list[Picture]) -> Iterable[float | None]:
-        """Find how noisy pages are, in units of their pixels; None where each is looked at by itself, or not at all."""
-        told = self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma
-        if told or len(pages) == 1:
-            return repeat(None)
-        from hush.restoring.levels import steady
-
-        return steady([0.0 if page.mask else self._level(page) for page in pages])
-
-    def _level(self, page: Picture) -> float:
-        with self._named():
-            scale = value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
-            sigma = _sigma(Scene(ArrayWindows(page.pixels), scale, page.cmyk), self._options, self._restorer)
-        return (sigma or 0.0) / 255 * _span(page, self._options)
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Say of which file an error speaks."""
-        try:
-            yield
-        except PictureError as error:
-            raise PictureError(f"{self.source}: {error}") from error
-        except MemoryError as error:
-            raise PictureError(f"{self.source}: does not fit in memory; close other programs") from error
-
-    def result(self, target: Path, seconds: float) -> FileResult:
-        """Sum up: the noise level is the median of those of the pages."""
-        from statistics import median
-
-        sigmas = [outcome.sigma for outcome in self._outcomes if outcome.sigma is not None]
-        total = Outcome(
-            median(sigmas) if sigmas else None,
-            sum(outcome.squares for outcome in self._outcomes),
-            sum(outcome.values for outcome in self._outcomes),
-        )
-        megapixels = sum(width * height for width, height in self._sizes) / 1e6
-        sizes = self._sizes
-        return FileResult(self.source, target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr)
-
-
-def _span(page: Picture, options: DenoiseOptions) -> float:
-    """Return how far black and white of a page are apart."""
-    scale = value_range(page.pixels, options.range, page.full_scale, cmyk=page.cmyk)
-    return scale[1] - scale[0] if isinstance(scale, tuple) else scale
-
-
 def restore_array(
     array: NDArray[Any],
     options: DenoiseOptions,
@@ -209,6 +107,19 @@ def restore_array(
     for tile, part in restore_windows(scene, options, restorer, outcome, progress=progress):
         restored[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = part
     return restored, outcome
+
+
+def find_level(
+    array: NDArray[Any],
+    options: DenoiseOptions,
+    restorer: Restorer,
+    *,
+    full_scale: Range | None = None,
+    cmyk: bool = False,
+) -> float | None:
+    """Return the noise level that an array of any kind would be restored with; see `restore_array`."""
+    scale = value_range(array, options.range, full_scale, cmyk=cmyk)
+    return _sigma(Scene(ArrayWindows(array), scale, cmyk), options, restorer)
 
 
 def restore_windows(
