@@ -272,3 +272,11 @@ def test_the_critic_wants_the_noisy_view_unless_told_otherwise():
     with pytest.raises(UsageError, match="conditional=false"):
         build_discriminator("patch_discriminator")(torch.rand(1, 3, 40, 40))
     assert build_discriminator("patch_discriminator(conditional=false)")(torch.rand(1, 3, 40, 40)).shape[1] == 1
+
+
+def test_several_processes_are_refused(photos, tmp_path, monkeypatch):
+    from hush.learning.processes import Processes
+
+    monkeypatch.setattr(Processes, "join", classmethod(lambda cls, device: cls(CPU, 0, 2)))
+    with pytest.raises(RecipeError, match="without torchrun"):
+        next(train(recipe_of(**settings_of(photos)), tmp_path / "run"))
