@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
+from hush.imaging.arrays import LUMA
 from hush.imaging.brightness import fit_brightness
 from hush.imaging.spectra import PATCH, Patchwork, smallest, typical
 
@@ -39,6 +40,7 @@ MOST_COARSE = 4_000  # patches of the picture at half its size
 FREQUENCIES = (0.118, 0.236, 0.471)  # cycles per pixel that are judged by at a quarter, half and full size
 BLOCKS = 0.56  # what averaging 2x2 pixels leaves of the power at the second: cos^4(pi/6)
 TEXTURED = 1.5  # levels of 8 bit by which texture raises what half the size says
+ALIKE = 1.1  # times as strong as in each channel from which on noise counts as shared by the channels
 COARSER = 1.15  # times that white noise may seem stronger at half the size
 TOLD = 1.75  # times: a network that knows white noise must be told more of noise that is coarser
 VARIES = 1.4  # times as much variance in the bright as in the dark, from which on one level is no good
@@ -116,18 +118,19 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
         return nothing
     if not np.isfinite(patchwork.patches).all():
         raise PictureError("the picture holds NaN or infinity; replace them before the noise is estimated")
-    sigmas, chosen = _levels(patchwork)
-    if patchwork.repeats(chosen) > DRAWN:
+    levels = _judge(patchwork)
+    if patchwork.repeats(levels.chosen) > DRAWN:
         return nothing
-    curve = _Curve.of(patchwork, sigmas)
-    fine = _overall(_levels(patchwork, curve)[0] if curve.varies else sigmas)
-    half = _coarse_level(image, 2, curve)
+    curve = _Curve.of(patchwork, levels.sigmas)
+    fine = (_judge(patchwork, curve) if curve.varies else levels).strength
+    half = _coarse_strength(image, 2, curve)
     if half > COARSER * fine + TEXTURED / 255:
-        return _of_coarse_noise([fine, half, _coarse_level(image, 4, curve)], sigmas)
-    found = curve.sigmas
-    sigma = 255 * _overall(found)
+        return _of_coarse_noise([fine, half, _coarse_strength(image, 4, curve)], levels.sigmas)
+    sigmas = curve.sigmas
+    sigma = 255 * _overall(sigmas)
+    told = sigma * max(1.0, fine / max(_overall(levels.sigmas), 1e-9)) if not curve.varies else sigma
     return NoiseEstimate(
-        sigma, _plain(255 * found), 0.0, sigma, sigma, _plain(255 * curve.gains), _plain(255**2 * curve.offsets)
+        sigma, _plain(255 * sigmas), 0.0, sigma, told, _plain(255 * curve.gains), _plain(255**2 * curve.offsets)
     )
 
 
@@ -180,10 +183,28 @@ class _Curve:
         return np.maximum((self.gains * values + self.offsets) / overall, 1e-3)
 
 
-def _levels(patchwork: Patchwork, curve: _Curve | None = None) -> tuple[Floats, NDArray[np.int_]]:
-    """Return sigma of each channel on the image's own scale, and the patches judged by.
+@dataclass(frozen=True, eq=False)
+class _Levels:
+    """How strong the noise is, on the image's own scale."""
 
-    Where a curve says that the noise depends on brightness, sigma is that over the whole picture.
+    sigmas: Floats
+    """Of each channel, (C,)."""
+    shared: float
+    """Of independent noise in three channels that leaves as much in the luminance."""
+    chosen: NDArray[np.int_]
+    """Patches that were judged by."""
+
+    @property
+    def strength(self) -> float:
+        """The level over all channels, or ``shared`` where that is clearly more."""
+        overall = _overall(self.sigmas)
+        return self.shared if self.shared > ALIKE * overall else overall
+
+
+def _judge(patchwork: Patchwork, curve: _Curve | None = None) -> _Levels:
+    """Judge the noise by the patches with the least texture.
+
+    Where a curve says that the noise depends on brightness, levels are those over the whole picture.
     """
     nearest = patchwork.nearest.min(1)  # (N,)
     count, channels = patchwork.low_frequencies, patchwork.means.shape[1]
@@ -198,18 +219,22 @@ def _levels(patchwork: Patchwork, curve: _Curve | None = None) -> tuple[Floats, 
         strength = (patchwork.texture[usable] / scale).mean(1)
         expected = count * np.mean(np.square(sigmas)) * (1 + math.sqrt(2 / (count * channels)))
         wanted = max(FEWEST, int(LEAST_TEXTURE * len(usable)), int((strength <= expected).sum()))
-        chosen = smallest(strength, wanted)
-        chosen = chosen[:: max(1, len(chosen) // MOST_JUDGED)]
-        sigmas = np.sqrt(typical(patchwork.fine[usable[chosen]] / scale[chosen][..., None]))
-    return sigmas, usable[chosen]
+        best = smallest(strength, wanted)
+        best = best[:: max(1, len(best) // MOST_JUDGED)]
+        sigmas = np.sqrt(typical(patchwork.fine[usable[best]] / scale[best][..., None]))
+    chosen, shared = usable[best], 0.0
+    if channels == 3:
+        energies = patchwork.fine_luminance(chosen) / scale[best].mean(1)[:, None]
+        shared = math.sqrt(float(typical(energies)) / sum(weight * weight for weight in LUMA))
+    return _Levels(sigmas, shared, chosen)
 
 
-def _coarse_level(image: Floats, scale: int, curve: _Curve) -> float:
-    """Return sigma over all channels as a picture made smaller shows it; 0 where it is too small for that."""
+def _coarse_strength(image: Floats, scale: int, curve: _Curve) -> float:
+    """Return the level over all channels as a picture made smaller shows it; 0 where it is too small for that."""
     if min(image.shape[:2]) < PATCH * scale:
         return 0.0
     patchwork = Patchwork.cut(image, scale, MOST_COARSE // (scale // 2) ** 2)
-    return scale * _overall(_levels(patchwork, curve)[0]) if len(patchwork) else 0.0
+    return scale * _judge(patchwork, curve).strength if len(patchwork) else 0.0
 
 
 def _plain(values: Floats) -> tuple[float, ...]:

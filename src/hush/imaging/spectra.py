@@ -15,6 +15,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from hush.imaging.arrays import LUMA
+
 Floats = NDArray[Any]
 
 PATCH = 8  # pixels along a side
@@ -90,6 +92,12 @@ class Patchwork:
     def nearest(self) -> Floats:
         """(N, C): how far the means are from where the picture is clipped."""
         return np.minimum(self.means - self.low, self.high - self.means)
+
+    def fine_luminance(self, chosen: NDArray[np.int_]) -> Floats:
+        """Return the energies (n, K) of the high frequencies of the luminance of colour patches."""
+        colours = self.patches[chosen] - self.means[chosen][..., None]  # (n, 3, size * size)
+        high = cosines(self.size)[order(self.size) > self.size]
+        return np.square(np.tensordot(colours, np.asarray(LUMA, np.float32), (1, 0)) @ high.T)
 
     def kept(self, chosen: NDArray[np.int_] | slice, sigmas: Floats, channel: int | slice = slice(None)) -> Floats:
         """Return the share of the noise's variance that clipping leaves in patches: (n, C), or (n,) of one channel.
