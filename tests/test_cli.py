@@ -203,7 +203,8 @@ def test_ctrl_c_ends_quietly(folder, monkeypatch, capsys):
 def test_ctrl_c_says_how_far_it_came_and_leaves_no_half_picture(names, said, folder):
     for name in names:
         (folder / name).write_bytes((HERE / "data" / "cat.png").read_bytes())
-    code = (
+    code = (  # shells start what is in the background without Ctrl-C
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import pathlib, time; from hush.cli import main; from hush.restoring.restorers import Identity\n"
         "def slow(self, image, *told, **asked): pathlib.Path('begun').touch(); time.sleep(0.7); return image\n"
         "Identity.__call__ = slow; main()"

@@ -89,8 +89,8 @@ def read_origin(source: str | Path) -> dict[str, Any]:
 
     ``source`` as for `read_numbers`.
     """
-    path = Path(source)
-    if path.suffix == ".npz":
+    path = Path(str(source).partition("#")[0])
+    if path.suffix in (".npz", ".pth", ".pt"):
         return {"name": path.name}
     if path.suffix == ".safetensors":
         try:

@@ -103,6 +103,7 @@ class ResNet34UNet(nn.Module):
             raise UsageError(f"widths has {len(widths)} entries; resnet34_unet has 5 levels on the way up")
         at_least(1, **{f"widths[{i}]": w for i, w in enumerate(widths)})
         self.encoder = ResNet34(channels=channels, classes=0, width=width)
+        self.multiple = 32
         # it can see 700 pixels far; what lies beyond 128 counts little
         self.limits = NetworkLimits(channels=channels, overlap=128)
         skips = [*self.encoder.widths[-2::-1], channels]
@@ -121,7 +122,7 @@ class ResNet34UNet(nn.Module):
     def forward(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """Restore a batch (N, C, H, W) of any size; map and label are not used."""
         height, width = noisy.shape[-2:]
-        given = pad_to_multiple(noisy, 32)
+        given = pad_to_multiple(noisy, self.multiple)
         features = self.encoder.features(given)
         x = features.pop()
         for up, join, skip in zip(self.up, self.join, [*reversed(features), given], strict=True):
