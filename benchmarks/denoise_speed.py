@@ -93,7 +93,17 @@ FLOORS = {  # what no start can do without
 def measure_start(folder: Path, weights: str) -> None:
     """Print how long the command takes for one small picture, once the network is in the cache, and what it must."""
     source = save(folder / "small.png", 512, 512)
-    line = ["-c", "from hush.cli import main; main()", "denoise", str(source), "-o", str(folder / "out.png"), "--weights", weights, "--overwrite"]
+    line = [
+        "-c",
+        "from hush.cli import main; main()",
+        "denoise",
+        str(source),
+        "-o",
+        str(folder / "out.png"),
+        "--weights",
+        weights,
+        "--overwrite",
+    ]
     commands = {name: ["-c", code] for name, code in FLOORS.items()}
     commands |= {"hush denoise --sigma 15": [*line, "--sigma", "15"], "hush denoise": line}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
