@@ -18,6 +18,7 @@ from hush.cli import run
 from hush.errors import PictureError, UsageError
 from hush.imaging.arrays import luminance
 from hush.imaging.files import read
+from hush.restoring.controls import control
 from hush.restoring.denoising import (
     DenoiseOptions,
     FileResult,
@@ -91,11 +92,29 @@ def test_a_flat_change_is_no_detail(dark: str) -> None:
     np.testing.assert_allclose(most, full, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"keep_detail": 0.7}, {"only": "luma"}, {"only": "chroma"}, {"strength": 0.4}])
+def test_grain_comes_back_gray_fine_and_weak() -> None:
+    flat = np.full((80, 80, 3), 0.5, np.float32)
+    for sigma, expected in ((20, 2.0), (0.5, 0.5)):  # of strong noise a little, of weak noise all
+        noisy = flat + np.random.default_rng(0).normal(0, sigma / 255, (80, 80, 1)).astype(np.float32)
+        grain, half = (control(noisy, flat, DenoiseOptions(keep_grain=share)) - flat for share in (1, 0.5))
+        assert 255 * grain[8:-8, 8:-8].std() == pytest.approx(expected, rel=0.1)
+        np.testing.assert_allclose(half, grain / 2, atol=1e-6)
+    coloured = floats(40, 40, 3)
+    grain = control(coloured, coloured * 0 + 0.5, DenoiseOptions(keep_grain=1)) - 0.5
+    assert np.ptp(grain, axis=2).max() < 1e-6, "colour came back"
+    assert np.array_equal(control(noisy, flat, DenoiseOptions()), flat), "grain came back untold"
+    edge = flat.copy()
+    edge[:, 40:] = 1  # softened by a restorer
+    assert abs(control(edge, flat, DenoiseOptions(keep_grain=1)) - flat).max() < 8 / 255
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_detail": 0.7}, {"keep_grain": 1}, {"only": "luma"}, {"only": "chroma"}, {"strength": 0.4}]
+)
 def test_tiles_do_not_show_in_what_is_kept(options: dict[str, Any], tiny: str) -> None:
     noisy = floats(100, 90, 3)
     whole, tiled = (denoise(noisy, 25, weights=tiny, precision="exact", tile=t, **options) for t in (1280, 48))
-    inside = np.s_[:-8, :-8]  # beyond the border, where tiny pads with zeros
+    inside = np.s_[:-12, :-12]  # beyond the border, where tiny pads with zeros
     np.testing.assert_allclose(tiled[inside], whole[inside], atol=1e-6)
 
 
@@ -145,6 +164,7 @@ def test_a_mask_of_another_size_is_refused(tiny: str) -> None:
     [
         ({"only": "color"}, "only is 'color'; it must be all, luma or chroma"),
         ({"keep_detail": 2}, "keep_detail is 2; it must be a number from 0 to 1"),
+        ({"keep_grain": -1}, "keep_grain is -1; it must be a number from 0 to 1"),
         ({"jobs": 0}, "jobs is 0"),
         ({"max_memory": 2**20}, "max_memory is 1M; .* Allow more"),
         ({"overwrite": True, "skip_existing": True}, "both overwrite and skip_existing"),

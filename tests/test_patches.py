@@ -351,3 +351,27 @@ def test_early_patches_are_smaller():
     growing = patches(items_of(), early_patch=8, early_steps=2)
     assert [growing(step, 0).clean.shape[-1] for step in range(4)] == [8, 8, 16, 16]
     assert equal(growing(3, 0), patches(items_of())(3, 0))
+
+
+# --- shrinking ------------------------------------------------------------------------------------------------------
+
+
+def test_shrunk_patches_are_means_of_squares_in_both_views():
+    pairs = [Item("0", picture(0, 64, 64), picture(1, 64, 64))]
+    make = patches(pairs, shrink=4, augment=False, batch=16)
+    batch = make(0, 0)
+    assert batch.clean.shape == batch.noisy.shape == (16, 3, 16, 16)
+    spreads = batch.noisy.float().std(dim=(1, 2, 3))  # of white noise: 1/factor
+    found = (74 / spreads).round().int().tolist()
+    assert set(found) == {1, 2, 3, 4}
+    assert equal(make(0, 0), patches(pairs, shrink=4, augment=False, batch=16)(0, 0))
+
+
+def test_pictures_too_small_to_shrink_are_taken_as_they_are():
+    batch = patches([Item("0", picture(0, 20, 20))], shrink=4)(0, 0)
+    assert batch.clean.float().std(dim=(1, 2, 3)).min() > 70
+
+
+def test_shrinking_changes_nothing_else():
+    plain, shrunk = patches(items_of(), shrink=1)(3, 0), patches(items_of())(3, 0)
+    assert equal(plain, shrunk)

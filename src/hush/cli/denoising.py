@@ -33,6 +33,14 @@ WeightsOption = Annotated[
         "NETWORK@FILE for bare arrays, classical:nlm (tv, wavelet, median, bm3d), or identity.",
     ),
 ]
+QualityOption = Annotated[
+    str,
+    typer.Option(
+        "--quality",
+        metavar="fast|balanced|best",
+        help="Which weights of the family: fast takes a third of the time, best eight times as long.",
+    ),
+]
 RuntimeOption = Annotated[
     str,
     typer.Option(
@@ -81,6 +89,7 @@ def denoise(
         ),
     ] = None,
     weights: WeightsOption = "gaussian",
+    quality: QualityOption = "balanced",
     sigma: Annotated[
         str,
         typer.Option(
@@ -102,6 +111,16 @@ def denoise(
             metavar="[0..1]",
             rich_help_panel=CONTROL,
             help="How much of the fine luminance texture to give back, without colour noise; 0.5 if no number follows.",
+        ),
+    ] = 0.0,
+    keep_grain: Annotated[
+        float,
+        typer.Option(
+            "--keep-grain",
+            metavar="0..1",
+            rich_help_panel=CONTROL,
+            help="How much natural luminance grain to give back, never more than a little, so that nothing looks "
+            "like plastic.",
         ),
     ] = 0.0,
     mask: Annotated[
@@ -205,11 +224,13 @@ def denoise(
         threads=threads,
         overwrite=overwrite,
         keep_detail=keep_detail,
+        keep_grain=keep_grain,
         only="luma" if only_luma else "chroma" if only_chroma else "all",
         mask=mask,
         skip_existing=skip_existing,
         jobs=jobs,
         range=read_range(value_range),
         max_memory=None if max_memory is None else read_bytes(max_memory),
+        quality=quality,
     )
     raise typer.Exit(restore(Request(inputs, out, options, recursive, dry_run, as_json)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +15,7 @@ Part = dict[str, str]
 TABLES = {  # section: (module, table, what the options leave out)
     "networks": ("hush.learning.networks", "NETWORKS", ()),
     "classifiers": ("hush.learning.networks", "CLASSIFIERS", ()),
+    "discriminators": ("hush.learning.networks", "DISCRIMINATORS", ()),
     "noises": ("hush.learning.noise", "NOISES", ("clean", "rng")),
     "losses": ("hush.learning.losses", "LOSSES", ("restored", "clean")),
     "metrics": ("hush.imaging.metrics", "METRICS", ("restored", "clean")),
@@ -34,9 +35,17 @@ def list_section(name: str) -> list[Part]:
 def _list_table(module: str, table: str, given: tuple[str, ...]) -> list[Part]:
     try:
         parts = getattr(import_module(module), table)
-        return [_describe(name, find(parts, name, "part"), given) for name in parts]
     except ModuleNotFoundError as error:
         raise _missing(error) from error
+    return [_find_described(parts, name, given) for name in parts]
+
+
+def _find_described(parts: Mapping[str, Any], name: str, given: tuple[str, ...]) -> Part:
+    """Describe a part, or say what it needs: of the metrics, some need torch and most do not."""
+    try:
+        return _describe(name, find(parts, name, "part"), given)
+    except ModuleNotFoundError as error:
+        return {"name": name, "options": "", "summary": f"{_missing(error)}"}
 
 
 def _missing(error: ModuleNotFoundError) -> MissingExtra:
@@ -86,9 +95,18 @@ def _list_studies() -> list[Part]:
     return [{"name": name, "options": "", "summary": read_study(name).title} for name in shipped_studies()]
 
 
+def _list_searches() -> list[Part]:
+    try:
+        from hush.judging.search import read_search, shipped_searches
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return [{"name": name, "options": "", "summary": read_search(name).title} for name in shipped_searches()]
+
+
 SECTIONS: dict[str, Callable[[], list[Part]]] = {
     **{name: lambda place=place: _list_table(*place) for name, place in TABLES.items()},  # type: ignore[misc]
     "weights": _list_weights,
     "recipes": _list_recipes,
     "studies": _list_studies,
+    "searches": _list_searches,
 }

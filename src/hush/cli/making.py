@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hush.cli.benching import bench
 from hush.cli.console import bar, complain, number, say, say_json, show_table
-from hush.cli.denoising import FLAG, DeviceOption, PrecisionOption, RuntimeOption, weight_names
+from hush.cli.denoising import FLAG, DeviceOption, PrecisionOption, QualityOption, RuntimeOption, weight_names
 from hush.cli.using import JsonOption
 from hush.errors import HushError, MissingExtra, UsageError, need
 from hush.names import nearest
@@ -35,6 +36,13 @@ def study_names() -> list[str]:
     return list(shipped_studies())
 
 
+def search_names() -> list[str]:
+    """Return what completes SEARCH."""
+    from hush.judging.search import shipped_searches
+
+    return list(shipped_searches())
+
+
 def section_names() -> list[str]:
     """Return what completes `hush list`."""
     from hush.cli.listing import SECTIONS
@@ -44,7 +52,7 @@ def section_names() -> list[str]:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (train, evaluate, study, export):
+    for command in (train, evaluate, bench, study, search, export):
         app.command(rich_help_panel=PANEL)(command)
     app.command("list", rich_help_panel=PANEL)(list_parts)
 
@@ -55,7 +63,8 @@ def train(
         typer.Argument(
             metavar="RECIPE",
             autocompletion=recipe_names,
-            help="A .toml or .json file, or the name of a recipe that ships (see: hush list recipes).",
+            help="A .toml or .json file, or the name of a recipe that ships (see: hush list recipes). "
+            "A config.json with the keys model, datset, save_weight_path, load_weigth_path, device is read too.",
         ),
     ],
     settings: Annotated[
@@ -91,13 +100,15 @@ def train(
     """
     need("torch", "train")
     from hush.cli.following import follow
-    from hush.learning.config import read_recipe
+    from hush.learning.orders import read_order
     from hush.learning.training import train as train_by
 
-    settled = read_recipe(recipe, settings or ())
-    folder = out or Path("runs") / settled.name
-    reports = train_by(settled, folder, resume=resume, start=start, device=device)
-    follow(reports, settled.name, folder)
+    order = read_order(recipe, settings or ())
+    name = order.recipe.name
+    folder = out or Path(order.out or Path("runs") / name)
+    device = order.device if order.device and device == "auto" else device
+    reports = train_by(order.recipe, folder, resume=resume, start=start or order.start, device=device)
+    follow(reports, name, folder)
 
 
 def evaluate(
@@ -114,7 +125,10 @@ def evaluate(
     data: Annotated[
         list[str],
         typer.Option(
-            "--data", metavar="DATA", help="A folder of clean pictures, or pairs:NOISY,CLEAN. May be repeated."
+            "--data",
+            metavar="DATA",
+            help="A folder of clean pictures, pairs:NOISY,CLEAN, or sidd:FOLDER (SIDD's validation blocks). "
+            "May be repeated.",
         ),
     ],
     degradation: Annotated[
@@ -140,6 +154,7 @@ def evaluate(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many pictures of each data set.")] = None,
+    quality: QualityOption = "balanced",
     runtime: RuntimeOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -162,7 +177,11 @@ def evaluate(
                   --degradation 'gaussian(sigma=50)' --json figures.json
     """
     from hush.judging.evaluation import evaluate as judge
+    from hush.restoring.tiers import choose_weights
 
+    for name in weights:
+        if word := choose_weights(name, quality).word:
+            complain(word)
     to_stdout = json is not None and str(json) == "-"
     with bar("judging") as show:
         report = judge(
@@ -175,6 +194,7 @@ def evaluate(
             quantise=quantise,
             seed=seed,
             sigma=sigma,
+            quality=quality,
             runtime=runtime,
             device=device,
             precision=precision,
@@ -287,6 +307,50 @@ def study(
     say(f"Report: {page}; figures: {page.with_suffix('.json')}, {page.with_suffix('.md')}")
 
 
+def search(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SEARCH",
+            autocompletion=search_names,
+            help="A .toml file, or the name of a search that ships (see: hush list searches).",
+        ),
+    ],
+    settings: Annotated[
+        Options,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the search, or of its base recipe. Repeatable."
+        ),
+    ] = None,
+    setting: Annotated[str, typer.Option(metavar="smoke|full", help="How much of it: seconds, or all.")] = "full",
+    trials: Annotated[int | None, typer.Option(help="How many choices of values to try, over all calls.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder of trials and report. Default: searches/NAME-SETTING.")
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Search for good settings of a recipe. Needs hush[search].
+
+    Trials that fall behind are ended early. After Ctrl-C or a kill the same
+    command goes on, and more --trials go on from those that there are.
+    Writes best.json, a recipe for hush train, and NAME.html.
+
+    \b
+    hush search o5-autoencoder --setting smoke
+    hush search my-search.toml --set data.root=PAIRS --trials 40
+    hush train searches/my-search-full/best.json --set length.steps=20000
+    """
+    need("torch", "train")
+    need("optuna", "search")
+    from hush.cli.following import follow_search
+    from hush.judging.search import read_search, run_search
+
+    more = [f"trials={trials}"] if trials is not None else []
+    plan = read_search(source, setting=setting, overrides=[*(settings or ()), *more])
+    folder = out or Path("searches") / f"{plan.name}-{setting}"
+    follow_search(run_search(plan, folder, device=device), plan, folder)
+
+
 def export(
     weights: Annotated[
         str,
@@ -298,6 +362,13 @@ def export(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.onnx", help="Where to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace a file that exists.")] = False,
+    other: Annotated[
+        str | None,
+        typer.Option("--blend", metavar="WEIGHTS", help="Blend with these weights of the same network; see --share."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(metavar="0..1", help="How much of --blend: 0 is none of it, 1 nothing else.")
+    ] = 0.5,
 ) -> None:
     """Write weights as an ONNX file, which runs without torch.
 
@@ -307,6 +378,7 @@ def export(
     \b
     hush export runs/mine/best.safetensors -o mine.onnx
     hush export ffdnet@ffdnet_color.npz -o ffdnet.onnx
+    hush export faithful.safetensors --blend crisp.safetensors --share 0.3 -o mine.onnx
     """
     need("torch", "train")
     from hush.learning.exporting import export as write_onnx
@@ -317,6 +389,10 @@ def export(
     if out.exists() and not overwrite:
         raise HushError(f"{out}: exists already; add --overwrite to replace it")
     network, card = open_network(weights)
+    if other is not None:
+        from hush.learning.blending import blend
+
+        network, card = blend((network, card), open_network(other), share)
     path = write_onnx(network, card, out)
     say(f"{path}: {card.network}, {path.stat().st_size / 1e6:.1f} MB; it gives what torch gives")
 
@@ -325,7 +401,7 @@ def list_parts(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[networks|classifiers|noises|losses|metrics|datasets|methods|weights|recipes|studies]",
+            metavar="[networks|classifiers|discriminators|noises|losses|metrics|datasets|methods|weights|recipes|studies]",
             autocompletion=section_names,
         ),
     ] = None,

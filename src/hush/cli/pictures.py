@@ -16,6 +16,7 @@ from hush.cli.quick import PIPE
 from hush.errors import UsageError, WeightsError
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
+from hush.restoring.tiers import choose_weights
 
 FAILED = 1  # the exit code where pictures failed
 NOTHING = 0.05  # noise levels below it are shown as 0.0
@@ -143,8 +144,9 @@ def _tell_left_out(count: int) -> None:
 
 
 def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
-    """Return what is worth a word of the noise that was told or found."""
-    remarks = []
+    """Return what is worth a word of the weights, and of the noise that was told or found."""
+    weights = choose_weights(str(request.options.weights), request.options.quality)
+    remarks = [weights.word] if weights.word else []
     levels = [result.sigma for result in results if result.sigma is not None]
     clean = sum(level < NOTHING for level in levels)
     if clean and request.options.sigma is None:
@@ -152,10 +154,10 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
             "no noise was found" if len(results) == 1 else f"in {clean} of {len(results)} pictures no noise was found"
         )
         remarks.append(f"{where}, so nothing was cleaned; --sigma 10 cleans all the same")
-    largest = _largest_sigma(request.options.weights) if levels else None
+    largest = _largest_sigma(weights.weights) if levels else None
     if largest is not None and max(levels) > largest:
         remarks.append(
-            f"sigma {max(levels):.3g}: the weights {str(request.options.weights)!r} were trained up to {largest:g}; "
+            f"sigma {max(levels):.3g}: the weights {weights.weights!r} were trained up to {largest:g}; "
             "look well at what they make of more"
         )
     return remarks

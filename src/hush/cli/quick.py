@@ -13,7 +13,7 @@ from hush.errors import HushError
 if TYPE_CHECKING:
     from hush.cli.pictures import Request
 
-TEXTS = {"-o": "out", "--out": "out", "--weights": "weights", "--sigma": "sigma", "--strength": "strength"}
+TEXTS = {"-o": "out", **{f"--{name}": name for name in ("out", "weights", "quality", "sigma", "strength")}}
 FLAGS = ("--overwrite", "--skip-existing", "--recursive", "--dry-run", "--json")
 PIPE = "-"  # stdin or stdout
 
@@ -33,6 +33,7 @@ def read_line(arguments: Sequence[str]) -> Request | None:
             weights=texts.get("weights", DenoiseOptions.weights),
             overwrite="--overwrite" in flags,
             skip_existing="--skip-existing" in flags,
+            quality=texts.get("quality", DenoiseOptions.quality),
         )
     except (ValueError, HushError):
         return None

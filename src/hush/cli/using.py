@@ -31,9 +31,12 @@ def estimate(
 ) -> None:
     """Say how noisy pictures are.
 
-    Prints the deviation of the white noise on the 8-bit scale, whatever the
-    depth; how alike the noise of neighbours is (0 white, 0.5 to 0.8 from a
-    camera's JPEG); and the level with the correlated part.
+    Prints the deviation of the noise on the 8-bit scale, whatever the depth,
+    and of each channel; how alike the noise of neighbours is (0 white, 0.5 to
+    0.8 from a camera's JPEG); the level with all that is coarser than a pixel;
+    what hush denoise would tell the weights; and, where the noise depends on
+    brightness, its variance as gain x value + offset (0 to 255), the mean
+    over channels.
 
     \b
     hush estimate photo.jpg
@@ -52,7 +55,7 @@ def estimate(
         say_json(rows, indent=1)
     elif rows:
         show_table(
-            ["picture", "sigma", "per channel", "correlation", "total"],
+            ["picture", "sigma", "per channel", "correlation", "total", "told", "gain", "offset"],
             [[str(r["file"]), *_estimate_row(r)] for r in rows],
         )
     for failure in failures:
@@ -63,7 +66,15 @@ def estimate(
 
 def _estimate_row(entry: dict[str, Any]) -> list[str]:
     channels = "  ".join(number(sigma, 2) for sigma in entry["sigmas"])
-    return [number(entry["sigma"], 2), channels, number(entry["correlation"], 2), number(entry["total"], 2)]
+    curve = [number(sum(entry[name]) / max(1, len(entry[name])), 2) for name in ("gains", "offsets")]
+    return [
+        number(entry["sigma"], 2),
+        channels,
+        number(entry["correlation"], 2),
+        number(entry["total"], 2),
+        number(entry["told"], 2),
+        *(curve if entry["varies"] else ["–", "–"]),
+    ]
 
 
 def _estimate(path: Path) -> dict[str, Any]:
@@ -76,7 +87,7 @@ def _estimate(path: Path) -> dict[str, Any]:
     scale = value_range(picture.pixels, declared=picture.full_scale, cmyk=picture.cmyk)
     image, encoding = decode(picture.pixels, full_scale=scale, cmyk=picture.cmyk)
     found = estimate_noise(shown(image, encoding, judged=True))
-    return {"file": path, **vars(found), "white": found.white}
+    return {"file": path, **vars(found), "white": found.white, "varies": found.varies}
 
 
 def demo(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 from hush.errors import PictureError, UsageError, need
 from hush.imaging.arrays import decode
 from hush.imaging.files import read
-from hush.imaging.metrics import METRICS, to_eight_bit
-from hush.judging.pictures import PAIRS, JudgedData, JudgedPicture, open_data
+from hush.imaging.metrics import to_eight_bit
+from hush.judging.metrics import open_metric
+from hush.judging.pictures import PAIRS, Block, JudgedData, JudgedPicture, Source, open_data
 from hush.judging.protocol import Protocol
-from hush.judging.results import Report, Row
-from hush.names import find
+from hush.judging.results import GUARD, Report, Row
 from hush.restoring.denoising import Restorer, open_restorer
 
 Image = NDArray[np.float32]
@@ -40,6 +39,7 @@ def evaluate(
     quantise: bool = False,
     seed: int = 0,
     sigma: str | float = "given",
+    quality: str = "balanced",
     runtime: str = "auto",
     device: str = "auto",
     precision: str = "auto",
@@ -62,6 +62,7 @@ def evaluate(
         seed: of the noise; picture number i of a data set (from 0) is degraded with seed + i.
         sigma: given tells the restorer the true sigma where the degradation has a Gaussian part, auto lets it
             estimate, a number (8-bit scale) is told as it is.
+        quality: fast, balanced or best: which tier of each family of weights.
         runtime: as in `hush.restoring.denoising.open_restorer`; so are device, precision and threads.
         device: where it runs.
         precision: what it computes in.
@@ -77,15 +78,17 @@ def evaluate(
         >>> report.summary[0]["psnr"], report.summary[0]["psnr_interval"]  # doctest: +SKIP
     """
     protocol = Protocol(_names(metrics, "metrics"), clip, quantise, seed, sigma, scenes, limit).checked()
-    judges = {name: find(METRICS, name, "metric") for name in protocol.metrics}
+    # PSNR whatever is asked for: that weights lose against their input must not go unseen
+    judges = {name: open_metric(name) for name in (*protocol.metrics, GUARD)}
     sets = [open_data(name, scenes=scenes, limit=limit) for name in _names(data, "data")]
-    chains = _open_chains(degradations, sets)
+    chains = open_chains(degradations, sets)
     options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "threads": threads}
+    options["quality"] = quality
     restorers = {name: _Timed(open_restorer(name, **options)) for name in _names(weights, "weights")}
     total = len(restorers) * sum(len(s.pictures) * (1 if s.pairs else len(chains)) for s in sets)
     rows: list[Row] = []
-    for case in _cases(sets, chains, protocol):
-        given = _measure(case.noisy, case.clean, judges)
+    for case in cases(sets, chains, protocol):
+        given = measure(case.noisy, case.clean, judges)
         for name, restorer in restorers.items():
             rows.append(_judge(case, name, restorer, judges, given))
             if progress is not None:
@@ -95,7 +98,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """A noisy picture to be restored."""
 
     data: str
@@ -140,7 +143,7 @@ def _names(given: Sequence[str] | str, kind: str) -> tuple[str, ...]:
     return names
 
 
-def _open_chains(degradations: Sequence[str] | str, sets: Sequence[JudgedData]) -> dict[str, Any]:
+def open_chains(degradations: Sequence[str] | str, sets: Sequence[JudgedData]) -> dict[str, Any]:
     """Read the degradations, and see that they go with the data."""
     folders = [s.name for s in sets if not s.pairs]
     if folders and not degradations:
@@ -158,64 +161,74 @@ def _open_chains(degradations: Sequence[str] | str, sets: Sequence[JudgedData]) 
     return {name: Degradation(name) for name in _names(degradations, "degradations")}
 
 
-def _cases(sets: Sequence[JudgedData], chains: Mapping[str, Any], protocol: Protocol) -> Iterator[_Case]:
+def cases(sets: Sequence[JudgedData], chains: Mapping[str, Any], protocol: Protocol) -> Iterator[Case]:
     """Yield every noisy picture; each file is read once."""
     for source in sets:
         for number, picture in enumerate(source.pictures):
-            clean = to_eight_bit(_read(picture.clean))
-            for name, (noisy, true_sigma) in _degraded(picture, clean, chains, protocol.seed + number):
+            clean = to_eight_bit(read_clean(picture.clean))
+            for name, (noisy, true_sigma, target) in _degraded(picture, clean, chains, protocol.seed + number):
                 if protocol.quantise:
                     noisy = to_eight_bit(noisy)
                 elif protocol.clip:
                     noisy = noisy.clip(0, 1)
-                yield _Case(source.name, name, picture, number == 0, clean, noisy, protocol.told(true_sigma))
+                yield Case(source.name, name, picture, number == 0, target, noisy, protocol.told(true_sigma))
 
 
 def _degraded(
     picture: JudgedPicture, clean: Image, chains: Mapping[str, Any], seed: int
-) -> Iterator[tuple[str, tuple[Image, float | None]]]:
-    """Yield the noisy views of a picture by degradation, with the sigma of their Gaussian part."""
+) -> Iterator[tuple[str, tuple[Image, float | None, Image]]]:
+    """Yield the noisy views of a picture by degradation, with the sigma of their Gaussian part and what is true."""
     if picture.noisy is not None:
-        yield "", (_read_noisy(picture.noisy, picture.clean, clean), None)
+        yield "", (_read_noisy(picture, clean), None, clean)
         return
     for name, chain in chains.items():
         yield name, _degrade(clean, chain, seed)
 
 
-def _read(path: Path) -> Image:
-    picture = read(path)
+def read_clean(source: Source) -> Image:
+    """Read a clean picture as (H, W, C). Raises PictureError, naming it, if it cannot be read."""
+    if isinstance(source, Block):
+        return decode(source.pixels)[0]
+    picture = read(source)
     try:
         return decode(picture.pixels, full_scale=picture.full_scale, cmyk=picture.cmyk)[0]
     except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error
+        raise PictureError(f"{source}: {error}") from error
 
 
-def _read_noisy(path: Path, clean_path: Path, clean: Image) -> Image:
-    noisy = _read(path)
+def _read_noisy(picture: JudgedPicture, clean: Image) -> Image:
+    assert picture.noisy is not None
+    noisy = read_clean(picture.noisy)
     if noisy.shape != clean.shape:
         came, wanted = (
             f"{width}x{height} in {channels} channels" for height, width, channels in (noisy.shape, clean.shape)
         )
-        raise PictureError(f"{path} is {came}, {clean_path} is {wanted}; the two views of a pair must agree")
+        raise PictureError(
+            f"{picture.noisy} is {came}, {picture.clean} is {wanted}; the two views of a pair must agree"
+        )
     return noisy
 
 
-def _degrade(clean: Image, chain: Any, seed: int) -> tuple[Image, float | None]:
-    """Return the noisy picture and the sigma of its Gaussian part, if it has one.
+def _degrade(clean: Image, chain: Any, seed: int) -> tuple[Image, float | None, Image]:
+    """Return the noisy picture, the sigma of its Gaussian part if it has one, and what is to be restored.
 
     On the processor whatever the device, so that the noise is the same everywhere.
     """
     import torch
 
     batch = torch.from_numpy(np.ascontiguousarray(clean.transpose(2, 0, 1)[None]))  # (1, C, H, W)
-    noisy, sigma_map = chain(batch, torch.Generator().manual_seed(seed))
-    image = np.ascontiguousarray(noisy[0].permute(1, 2, 0).numpy())
-    return image, None if sigma_map is None else round(float(sigma_map[0, 0, 0, 0]) * 255, 4)  # float32 has no more
+    noisy, sigma_map, target = chain(batch, torch.Generator().manual_seed(seed))
+    # float32 has no more decimals
+    sigma = None if sigma_map is None else round(float(sigma_map[0, 0, 0, 0]) * 255, 4)
+    return _image(noisy), sigma, clean if target is None else to_eight_bit(_image(target))
 
 
-def _judge(
-    case: _Case, weights: str, restorer: _Timed, judges: Mapping[str, Metric], given: Mapping[str, float]
-) -> Row:
+def _image(batch: Any) -> Image:
+    """Return the one picture of a batch (1, C, H, W) as (H, W, C)."""
+    return np.ascontiguousarray(batch[0].permute(1, 2, 0).numpy())
+
+
+def _judge(case: Case, weights: str, restorer: _Timed, judges: Mapping[str, Metric], given: Mapping[str, float]) -> Row:
     """Restore a picture and measure it."""
     restored, seconds = restorer(case.noisy, case.sigma, warm_up=case.first)
     height, width = case.clean.shape[:2]
@@ -225,7 +238,7 @@ def _judge(
         "degradation": case.degradation,
         "image": case.picture.name,
         "scene": case.picture.scene,
-        **_measure(restored, case.clean, judges),
+        **measure(restored, case.clean, judges),
         **{f"{name}_input": value for name, value in given.items()},
         "sigma": case.sigma,
         "seconds": seconds,
@@ -233,7 +246,7 @@ def _judge(
     }
 
 
-def _measure(image: Image, clean: Image, judges: Mapping[str, Metric]) -> dict[str, float]:
+def measure(image: Image, clean: Image, judges: Mapping[str, Metric]) -> dict[str, float]:
     """Apply the metrics to an image as a viewer sees it; NaN if it is not finite, which would measure as perfect."""
     if not np.isfinite(image).all():
         return dict.fromkeys(judges, float("nan"))

@@ -49,6 +49,10 @@ class Evaluation:
     it has none, what ``data.validation`` holds out."""
     pictures: int = 0
     """Use at most so many of them, evenly spread; 0 for all."""
+    aligned: bool = True
+    """Whether noisy and clean views match to the pixel; where they do not, only the sharpness is measured."""
+    least_input: float = 0.0
+    """Judge only pictures whose noisy view has at least this PSNR in dB."""
     seed: int = 0
     """Picture number i, counted from 0, is degraded with seed + i."""
     origin: str = ""
@@ -68,6 +72,9 @@ class TrainingPlan:
     seeds: tuple[int, ...] = (0,)
     evaluations: tuple[str, ...] = ()
     """Judge it under these only; empty: all."""
+    ensemble: bool = False
+    """Judge the mean of what the network makes of the eight turned and mirrored views of a picture. A training that
+    differs from another in this alone is not trained twice."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """``parameters`` of the origin's network, and by name of an evaluation its figures, such as {psnr = 24.5}."""
 
@@ -94,6 +101,8 @@ class Study:
     setting: str = "full"
     weights: str = "last"
     """Which weights of a run are judged: last or best (of the validation)."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics of restorers, beside PSNR and SSIM, such as lpips."""
     comparisons: tuple[tuple[str, str], ...] = ()
     """Pairs of trainings: the first minus the second, picture by picture."""
     only: tuple[str, ...] = ()
@@ -136,7 +145,8 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
     Args:
         source: a path, or a name such as ``o2-models`` (see ``hush list studies``).
         setting: one of the file's, or several with commas, laid over it in this order; full is the file as it is.
-        overrides: ``key=value`` with dotted keys. Keys of a recipe, such as ``length.steps``, mean the base.
+        overrides: ``key=value`` with dotted keys. Keys of a recipe, such as ``length.steps``, mean the base;
+            ``evaluations.*.data.root=...`` means every evaluation.
 
     Raises RecipeError on an unreadable file, an unknown key, name or setting, or a value of the wrong type.
     """
@@ -149,8 +159,15 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
         content = merge(content, settings[name])
     for text in overrides:
         recipe_key = text.split(".")[0].split("=")[0].strip() in {f.name for f in fields(Recipe)} - {"name", "summary"}
-        override(content, f"base.{text}" if recipe_key else text)
+        for one in [f"base.{text}"] if recipe_key else _for_all_evaluations(text, content):
+            override(content, one)
     return _build({"name": path.stem, **content, "setting": setting}, str(path))
+
+
+def _for_all_evaluations(text: str, content: Mapping[str, Any]) -> list[str]:
+    every = "evaluations.*."
+    names = content.get("evaluations", {}) if text.startswith(every) else ()
+    return [f"evaluations.{name}.{text.removeprefix(every)}" for name in names] or [text]
 
 
 def _build(content: dict[str, Any], where: str) -> Study:
@@ -178,7 +195,8 @@ def _build(content: dict[str, Any], where: str) -> Study:
     _check_known(only, trainings, f"{where}: only")
     trainings = {name: plan for name, plan in trainings.items() if name in only}
     pairs = tuple(pair for pair in pairs if trainings.keys() >= set(pair))
-    tables = {"trainings": trainings, "evaluations": evaluations, "comparisons": pairs}
+    metrics = tuple(content.pop("metrics", ()))
+    tables = {"trainings": trainings, "evaluations": evaluations, "comparisons": pairs, "metrics": metrics}
     study: Study = build(Study, {**content, **tables}, where)
     _check_names(study, where)
     return study

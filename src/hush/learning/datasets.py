@@ -30,8 +30,17 @@ class Squeezed:
     size: int
 
 
-Source = Path | Squeezed | NDArray[np.uint8]
-"""A file, a file to be squeezed, or pixels (H, W, C)."""
+@dataclass(frozen=True, eq=False)  # its hash is its identity: pixels have none
+class Frozen:
+    """A noisy view of a picture, drawn once: it looks the same whenever it is asked for."""
+
+    clean: Path | Squeezed | NDArray[np.uint8]
+    degradation: str
+    seed: int
+
+
+Source = Path | Squeezed | Frozen | NDArray[np.uint8]
+"""A file, a file to be squeezed, a noisy view of either, or pixels (H, W, C)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ class Item:
     label: int | None = None
     scene: str = ""
     """Items of one scene are not independent: they are held out together, and intervals are drawn over scenes."""
+    finished: bool = False
+    """Whether the noisy view is as noisy as it shall be; else the recipe's degradation, if any, adds to it."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +73,15 @@ class Batch:
     """What one step learns from."""
 
     clean: Tensor
-    """(N, C, H, W) float32 in [0, 1]; bytes until `to` has moved them."""
+    """(N, C, H, W) float32 in [0, 1]; bytes (float16 where noise is frozen) until `to` has moved them."""
     noisy: Tensor | None = None
     """Likewise, where the data are pairs."""
     label: Tensor | None = None
     """(N,) int64."""
     gray: Tensor | None = None
     """(N,) bool: these pictures have equal channels, and so must their noise."""
+    finished: Tensor | None = None
+    """(N,) bool: the noisy views of these are as noisy as they shall be; the others' are clean, and to be degraded."""
 
     def to(self, device: torch.device) -> Batch:
         """Move every tensor. Pictures arrive in channels_last, where convolutions are fastest, and as float32.
@@ -80,16 +93,17 @@ class Batch:
             if tensor is None or tensor.ndim != 4:
                 return None if tensor is None else tensor.to(device, non_blocking=True)
             moved = tensor.to(device, memory_format=torch.channels_last, non_blocking=True)
-            return moved if moved.is_floating_point() else moved.float().div_(255)
+            return moved.float() if moved.is_floating_point() else moved.float().div_(255)
 
-        moved = {name: move(getattr(self, name)) for name in ("clean", "noisy", "label", "gray")}
+        moved = {name: move(getattr(self, name)) for name in ("clean", "noisy", "label", "gray", "finished")}
         return Batch(**moved)  # type: ignore[arg-type]
 
 
-def folder(root: str | Path, *, recursive: bool = True) -> DataSet:
-    """Take every picture in a folder, and in the folders below it, as clean."""
+def folder(root: str | Path, *, recursive: bool = True, held_out: bool = False) -> DataSet:
+    """Take every picture in a folder, and in the folders below it, as clean; to learn from, or all held out."""
     top = Path(root)
-    return DataSet([Item(path.relative_to(top).as_posix(), path) for path in list_pictures(top, recursive)])
+    items = [Item(path.relative_to(top).as_posix(), path) for path in list_pictures(top, recursive)]
+    return DataSet([], items) if held_out else DataSet(items)
 
 
 def list_pictures(top: Path, recursive: bool = True) -> list[Path]:
@@ -101,7 +115,9 @@ def list_pictures(top: Path, recursive: bool = True) -> list[Path]:
 
 DATASETS: dict[str, Any] = {
     "folder": folder,
+    "mixture": "hush.learning.mixtures:mixture",
     "pairs": "hush.learning.pairs:pairs",
+    "pair_sets": "hush.learning.pairs:pair_sets",
     "sidd": "hush.learning.pairs:sidd",
     "blur_pairs": "hush.learning.pairs:blur_pairs",
     "blur_triples": "hush.learning.pairs:blur_triples",
@@ -124,8 +140,8 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
     if not given and inspect.signature(opener).parameters["root"].default is inspect.Parameter.empty:
         raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
     data: DataSet = opener(*given, **call.options)
-    if not data.train:
-        raise PictureError(f"{root}: data set {call.name!r} finds no picture to learn from")
+    if not data.train and not data.test:
+        raise PictureError(f"{root}: data set {call.name!r} finds no picture to learn from or to judge")
     return data
 
 

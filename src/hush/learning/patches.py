@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +24,12 @@ from hush.errors import PictureError, RecipeError
 from hush.imaging.arrays import decode, luminance
 from hush.imaging.files import Picture, read
 from hush.learning.config import DataConfig
-from hush.learning.datasets import Batch, Item, Source, Squeezed
+from hush.learning.datasets import Batch, Frozen, Item, Source, Squeezed
+from hush.learning.noise import Degradation
 
 Bytes = NDArray[np.uint8]
+Pixels = NDArray[Any]
+"""(H, W, C): bytes, or float16 with 1 as full scale where noise is frozen, which bytes would clip."""
 
 
 class PictureStore:
@@ -39,18 +43,21 @@ class PictureStore:
     def __init__(self, channels: int, megabytes: int) -> None:
         self.channels = channels
         self.free = megabytes * 2**20
-        self._kept: dict[Source, Bytes] = {}
+        self._kept: dict[Source, Pixels] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, source: Source) -> Bytes:
+    def __call__(self, source: Source) -> Pixels:
         """Return the pixels of a source. Raises PictureError, naming the file, if it cannot be read."""
         if isinstance(source, np.ndarray):
             return self._with_channels(source)
-        if source not in self._kept:  # reading stands outside the lock: threads decode side by side
-            return self._keep(source, self._with_channels(read_source(source)))
-        return self._kept[source]
+        if source in self._kept:
+            return self._kept[source]
+        # reading stands outside the lock: threads decode side by side
+        if isinstance(source, Frozen):
+            return self._keep(source, _degrade_once(self(source.clean), source))
+        return self._keep(source, self._with_channels(read_source(source)))
 
-    def _keep(self, source: Source, pixels: Bytes) -> Bytes:
+    def _keep(self, source: Source, pixels: Pixels) -> Pixels:
         """Keep what fits, for good: as an epoch visits each picture once, dropping the oldest would keep none."""
         with self._lock:
             if source not in self._kept and pixels.nbytes <= self.free:
@@ -76,6 +83,13 @@ def read_source(source: Path | Squeezed) -> Bytes:
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
     return _squeeze(pixels, source.size) if isinstance(source, Squeezed) else pixels
+
+
+def _degrade_once(pixels: Pixels, frozen: Frozen) -> Pixels:
+    """Return a noisy view (H, W, C) in float16: its steps, 1/8 of an 8-bit level at full scale, are lost in noise."""
+    clean = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().div(255)
+    noisy = Degradation(frozen.degradation)(clean, torch.Generator().manual_seed(frozen.seed)).noisy
+    return noisy[0].permute(1, 2, 0).half().numpy()
 
 
 def _to_bytes(picture: Picture) -> Bytes:
@@ -129,7 +143,8 @@ class Patches:
         self.items, self.config, self.channels, self.seed, self.size = items, config, channels, seed, size
         self.store = PictureStore(channels, config.cache)
         self.labelled = all(item.label is not None for item in items)
-        self.paired = all(item.noisy is not None for item in items)
+        self.mixed = any(item.finished for item in items)
+        self.paired = self.mixed or all(item.noisy is not None for item in items)
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)  # two: a part may reach into the next epoch
 
     def __call__(self, step: int, part: int) -> Batch:
@@ -143,14 +158,22 @@ class Patches:
         grays = draws[:, 3] < (self.config.gray if self.channels == 3 else 0)
         early = step < self.config.early_steps
         side = min(self.config.patch, self.config.early_patch) if early else self.config.patch
-        samples = [self._cut(item, side, *how) for item, *how in zip(items, draws, grays, strict=True)]
+        factors = self._shrinking(step)[first : first + self.size]
+        samples = [self._cut(item, side, *how) for item, *how in zip(items, factors, draws, grays, strict=True)]
         views = [self._stack(items, [sample[i] for sample in samples]) for i in range(1 + self.paired)]
         return Batch(
             clean=views[0],
             noisy=views[1] if self.paired else None,
             label=torch.tensor([item.label for item in items]) if self.labelled else None,
             gray=torch.from_numpy(grays) if grays.any() else None,
+            finished=torch.tensor([item.finished for item in items]) if self.mixed else None,
         )
+
+    def _shrinking(self, step: int) -> NDArray[np.int64]:
+        """Draw by how much each patch of a step is shrunk."""
+        if self.config.shrink <= 1:
+            return np.ones(self.config.batch, np.int64)
+        return np.random.default_rng([self.seed, 4, step]).integers(1, self.config.shrink + 1, self.config.batch)
 
     def _item(self, number: int) -> Item:
         epoch, place = divmod(number, len(self.items))
@@ -159,24 +182,25 @@ class Patches:
     def _shuffle(self, epoch: int) -> NDArray[np.intp]:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.items))
 
-    def _cut(self, item: Item, side: int, draws: NDArray[np.float64], gray: bool) -> list[Bytes]:
-        """Cut, turn and perhaps gray the same square from each view of an item, by four numbers in [0, 1)."""
+    def _cut(self, item: Item, side: int, factor: int, draws: NDArray[np.float64], gray: bool) -> list[Pixels]:
+        """Cut, shrink, turn and perhaps gray the same square from each view of an item, by four numbers in [0, 1)."""
         views = [self.store(item.clean)]
-        if self.paired and item.noisy is not None:
-            views.append(self.store(item.noisy))
+        if self.paired:  # of a mixture some are clean only, and are degraded later
+            views.append(views[0] if item.noisy is None else self.store(item.noisy))
             if views[0].shape != views[1].shape:
                 sizes = " and ".join(f"{view.shape[1]}x{view.shape[0]}" for view in views)
                 raise PictureError(f"{item.name}: clean and noisy are {sizes} pixels; the views of a pair are aligned")
         if side:
-            views = _crop(views, side, draws[0], draws[1])
+            factor = max(1, min(factor, min(views[0].shape[:2]) // side))
+            views = [_shrink(view, factor) for view in _crop(views, side * factor, draws[0], draws[1])]
         if self.config.augment:
             way = int(draws[2] * 8)
             views = _turn(views, way // 4 * 4 if self.config.augment == "mirror" else way)
         return [np.repeat(to_gray(view), 3, axis=2) for view in views] if gray else views
 
-    def _stack(self, items: Sequence[Item], views: Sequence[Bytes]) -> Tensor:
-        """Stack (H, W, C) to bytes (N, C, H, W), laid out channels_last in memory."""
-        batch = np.empty((len(views), *views[0].shape), np.uint8)
+    def _stack(self, items: Sequence[Item], views: Sequence[Pixels]) -> Tensor:
+        """Stack (H, W, C) to (N, C, H, W), laid out channels_last in memory."""
+        batch = np.empty((len(views), *views[0].shape), views[0].dtype)
         for item, place, view in zip(items, batch, views, strict=True):
             if place.shape != view.shape:
                 raise RecipeError(
@@ -188,7 +212,7 @@ class Patches:
         return torch.from_numpy(batch).permute(0, 3, 1, 2)
 
 
-def _crop(views: list[Bytes], patch: int, down: float, across: float) -> list[Bytes]:
+def _crop(views: list[Pixels], patch: int, down: float, across: float) -> list[Pixels]:
     """Cut the same square from each view, at shares of the way; views smaller than it are mirrored outwards."""
     height, width = views[0].shape[:2]
     if height < patch or width < patch:
@@ -199,7 +223,17 @@ def _crop(views: list[Bytes], patch: int, down: float, across: float) -> list[By
     return [view[top : top + patch, left : left + patch] for view in views]
 
 
-def _turn(views: list[Bytes], way: int) -> list[Bytes]:
+def _shrink(pixels: Pixels, factor: int) -> Pixels:
+    """Average squares of factor x factor pixels; bytes are rounded."""
+    if factor == 1:
+        return pixels
+    height, width, channels = pixels.shape
+    squares = pixels.reshape(height // factor, factor, width // factor, factor, channels)
+    mean = squares.mean(axis=(1, 3), dtype=np.float32)
+    return (np.rint(mean) if pixels.dtype == np.uint8 else mean).astype(pixels.dtype)
+
+
+def _turn(views: list[Pixels], way: int) -> list[Pixels]:
     """Turn by quarter turns and mirror: eight ways for squares, the four that keep the shape for other pictures."""
     height, width = views[0].shape[:2]
     quarters = way % 4 if height == width else way % 4 // 2 * 2

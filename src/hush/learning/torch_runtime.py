@@ -19,7 +19,7 @@ from hush.learning.networks import NETWORKS, build_network
 from hush.learning.runs import open_saved
 from hush.names import Call, find, parse_call
 from hush.restoring.runtimes import Batch, Limits, check_choice
-from hush.restoring.weights import MULTIPLE, Card, Weights, open_weights, split_bare
+from hush.restoring.weights import MULTIPLE, Card, Weights, fetch, is_address, open_weights, split_bare
 
 Numbers = dict[str, NDArray[Any]]
 
@@ -69,12 +69,14 @@ def open_network(weights: str | Path) -> tuple[nn.Module, Card]:
 def read_numbers(source: str | Path) -> Numbers:
     """Read a network's numbers as arrays, float32 where they are floats, under the state dict's names.
 
-    ``source`` is a name or an .onnx file, as for `open_weights`; a run's .safetensors; or bare arrays in .npz or
-    .safetensors.
+    ``source`` is a name or an .onnx file, as for `open_weights`; a run's .safetensors; bare arrays in .npz or
+    .safetensors, or a PyTorch state dict in .pth; or the address of such a file, ``https://...pth#sha256=DIGITS``.
 
     Raises WeightsError if the file is missing or damaged.
     """
-    path = Path(source)
+    path = fetch(str(source)) if is_address(str(source)) else Path(source)
+    if path.suffix in (".pth", ".pt"):
+        return _read_torch(path)
     if path.suffix == ".npz":
         return _read_npz(path)
     if path.suffix == ".safetensors":
@@ -245,6 +247,21 @@ def _read_safetensors(path: Path) -> Numbers:
     if any(name.startswith(".numbers.") for name in arrays):  # a run's file holds the card too
         arrays = load_state(path)["numbers"]
     return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in arrays.items()}
+
+
+def _read_torch(path: Path) -> Numbers:
+    import pickle
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such file") from error
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path}: damaged, or no state dict of PyTorch ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{path}: no state dict of PyTorch, which holds tensors by name")
+    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in state.items()}
 
 
 def _widened(array: NDArray[Any]) -> NDArray[Any]:

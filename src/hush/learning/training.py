@@ -12,22 +12,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hush.errors import RecipeError, TrainingError
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe
 from hush.learning.datasets import DataSet, open_dataset, split
-from hush.learning.methods import METHODS, restores
+from hush.learning.methods import open_method, restores
 from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run
-from hush.learning.validation import Accuracy, Validation
-from hush.names import find
+from hush.learning.validation import Accuracy, Validation, as_image, falls_short
 from hush.restoring.weights import Card
 
 REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
 SAVE_SECONDS = 120.0  # a kill costs at most so much work
+FORMS = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "accuracy": "accuracy {:.1%}"}
+LOOKED_AT = 8  # patches in data.png
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,17 @@ class Progress:
     validation: dict[str, float] | None = None
     unfitting: list[str] = field(default_factory=list)
     """In the first report of a training that starts from other weights: layers that did not fit."""
+
+    def __str__(self) -> str:
+        """Return step, losses and validation as one line, which says so if the restored are worse than the noisy."""
+        parts = [f"step {self.step}", f"{self.share:.0%}"]
+        single = len(self.losses) == 2 and "loss" in self.losses  # the sum of one term
+        parts += [f"{name} {value:.4g}" for name, value in self.losses.items() if name == "loss" or not single]
+        judged = self.validation or {}
+        parts += [form.format(judged[name]) for name, form in FORMS.items() if name in judged]
+        if falls_short(judged):
+            parts.append(f"WORSE THAN THE INPUT ({judged['psnr_input']:.2f} dB)")
+        return "  ".join(parts)
 
 
 def train(
@@ -80,7 +93,11 @@ def train(
     data = split(
         open_dataset(recipe.data.set, recipe.data.root), str(recipe.data.validation), recipe.data.validation_pictures
     )
-    method = find(METHODS, recipe.method, "method")(recipe, processes.device)
+    method = open_method(recipe, processes.device)
+    if processes.count > 1 and getattr(method, "one_process", False):
+        raise RecipeError(f"method {recipe.method!r} learns in one process; start it without torchrun")
+    if hasattr(method, "prepare"):
+        data = method.prepare(data)
     training = Training(recipe, method, data, processes)
     unfitting = training.start_from(start) if start is not None and not resume else []
     run = Run(out, recipe, resume=resume, extras=extras) if processes.first else None
@@ -88,6 +105,8 @@ def train(
         training.load(Path(out) / "checkpoint.safetensors")
         if run:
             run.trim_log(training.step)
+    if run and not resume and hasattr(method, "degrade"):
+        run.save_data(training.look())
     processes.wrap(method)
     try:
         for progress in training.go(run):
@@ -124,6 +143,13 @@ class Training:
         """Megapixels learnt from, and what the validation gave there: PSNR in dB, or a classifier's accuracy."""
         self.origin: dict[str, Any] = {}
         self.elapsed = 0.0
+
+    def look(self) -> list[list[NDArray[np.float32]]]:
+        """Return rows of the first patches (H, W, C) as the network gets them: noisy, and clean where it restores."""
+        batch = self.patches(0, 0).to(self.processes.device)
+        noisy = self.method.degrade(batch, self._rngs()[0]).noisy
+        views = [noisy, batch.clean] if self.restores else [noisy]
+        return [[as_image(view[i : i + 1]) for i in range(min(LOOKED_AT, len(view)))] for view in views]
 
     def go(self, run: Run | None) -> Iterator[Progress]:
         """Train to the end, reporting on the way."""
@@ -179,6 +205,7 @@ class Training:
         """Save all that --resume needs."""
         state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed", "curve", "origin")}
         state["best"] = self.best if math.isfinite(self.best) else None
+        state["method"] = getattr(self.method, "state", {})
         state["updaters"] = {name: updater.state_dict() for name, updater in self.method.updaters.items()}
         save_state(path, state)
 
@@ -188,6 +215,8 @@ class Training:
         self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
         self.best = -math.inf if state["best"] is None else state["best"]
         self.curve, self.origin = state["curve"], state["origin"]
+        if state.get("method"):
+            self.method.state = state["method"]
         for name, updater in self.method.updaters.items():
             updater.load_state_dict(state["updaters"][name])
 

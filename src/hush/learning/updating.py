@@ -39,12 +39,12 @@ class Updater:
     """A network's optimisers and its averaged copy.
 
     ``network`` is what learns; ``averaged`` is what is judged and kept: an exponential moving average of the
-    numbers (Polyak averaging), with a shorter memory over the first steps.
+    numbers (Polyak averaging), with a shorter memory over the first steps. ``momentum`` is AdamW's.
     """
 
-    def __init__(self, network: nn.Module, config: OptimiserConfig) -> None:
+    def __init__(self, network: nn.Module, config: OptimiserConfig, *, momentum: float = 0.9) -> None:
         self.network, self.config = network, config
-        self.optimisers = open_optimisers(network, config.name, config.rate, config.weight_decay)
+        self.optimisers = open_optimisers(network, config.name, config.rate, config.weight_decay, momentum)
         self.averaged = copy.deepcopy(network).requires_grad_(False) if config.average else network
         self.updates = 0
         self.rate = 0.0

@@ -13,12 +13,13 @@ from hush.errors import PictureError
 from hush.imaging.files import copy, write_pages, written_as
 from hush.imaging.formats import FORMATS
 from hush.imaging.ranges import value_range
-from hush.restoring.options import LARGEST_SIGMA, DenoiseOptions
+from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult
 from hush.restoring.restorers import Restorer, TellProgress
-from hush.restoring.working import Outcome, find_level, restore_array
+from hush.restoring.working import Outcome, find_noise, restore_array
 
 if TYPE_CHECKING:
+    from hush.imaging.estimation import NoiseEstimate
     from hush.imaging.formats.picture import Pages, Picture
 
 DECODER = 48 * 2**20  # bytes that a process that reads holds beside its picture
@@ -56,10 +57,10 @@ class FileWork:
 
         A page that is no picture, but a mask of another one, stays as it is.
         """
-        for page, level in zip(pages, self._levels(pages), strict=False):
+        for page, noise in zip(pages, self._noises(pages), strict=False):
             height, width = page.size
             self._sizes.append((width, height))
-            yield page if page.mask else self._restored(page, level)
+            yield page if page.mask else self._restored(page, noise)
 
     def write(self, restored: Iterable[Picture]) -> Path:
         """Write what was restored; a picture of which no pixel changed is copied as its file is."""
@@ -82,18 +83,16 @@ class FileWork:
         sizes = self._sizes
         return FileResult(self.source, self.target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr)
 
-    def _restored(self, page: Picture, level: float | None) -> Picture:
-        """Restore a page that has so much noise, in units of its pixels; None looks for it."""
-        options = self._options
-        if level is not None:
-            options = replace(options, sigma=min(255 * level / _span(page, options), LARGEST_SIGMA))
+    def _restored(self, page: Picture, noise: NoiseEstimate | None) -> Picture:
+        """Restore a page whose noise is known; None looks for it."""
         with _named(self.target):
             self._into.check_holds(page)
         with _named(self.source):
             pixels, outcome = restore_array(
                 page.pixels,
-                options,
+                self._options,
                 self._restorer,
+                noise=noise,
                 full_scale=page.full_scale,
                 cmyk=page.cmyk,
                 held=self._held + self._copies * page.pixels.nbytes,
@@ -102,25 +101,27 @@ class FileWork:
         self._outcomes.append(outcome)
         return replace(page, pixels=pixels)
 
-    def _levels(self, pages: Pages | list[Picture]) -> Iterable[float | None]:
-        """Find how noisy pages are, in units of their pixels; None where each is looked at by itself, or not at all."""
+    def _noises(self, pages: Pages | list[Picture]) -> Iterable[NoiseEstimate | None]:
+        """Find how noisy pages are, each by those around it; None where each is looked at by itself, or not at all."""
         told = self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma
         if told or len(pages) == 1:
             return repeat(None)
+        from hush.imaging.estimation import NO_NOISE
         from hush.restoring.levels import steady
 
-        return steady([0.0 if page.mask else self._level(page) for page in pages])
+        found = [(NO_NOISE, 1.0) if page.mask else self._noise(page) for page in pages]
+        levels = [noise.told * span for noise, span in found]  # in units of the pixels, which all pages share
+        return [
+            noise.scaled(level / (noise.told * span)) if noise.told else noise
+            for (noise, span), level in zip(found, steady(levels), strict=True)
+        ]
 
-    def _level(self, page: Picture) -> float:
+    def _noise(self, page: Picture) -> tuple[NoiseEstimate, float]:
+        """Return what is found of a page's noise, and how far its black and white are apart."""
         with _named(self.source):
-            found = find_level(page.pixels, self._options, self._restorer, full_scale=page.full_scale, cmyk=page.cmyk)
-        return (found or 0.0) / 255 * _span(page, self._options)
-
-
-def _span(page: Picture, options: DenoiseOptions) -> float:
-    """Return how far black and white of a page are apart."""
-    scale = value_range(page.pixels, options.range, page.full_scale, cmyk=page.cmyk)
-    return scale[1] - scale[0] if isinstance(scale, tuple) else scale
+            scale = value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
+            noise = find_noise(page.pixels, scale, cmyk=page.cmyk)
+        return noise, scale[1] - scale[0] if isinstance(scale, tuple) else scale
 
 
 @contextmanager

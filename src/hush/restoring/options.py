@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hush.errors import UsageError
 from hush.imaging.ranges import check_range
 from hush.restoring.runtimes import DEVICES, PRECISIONS, check_choice
+from hush.restoring.tiers import TIERS
 
 LARGEST_SIGMA = 255.0  # on the 8-bit scale
 LEAST_MEMORY = 256 * 2**20  # bytes; Python, OpenVINO and the smallest tiles take nearly as much
@@ -41,6 +42,8 @@ class DenoiseOptions:
     """Whether files that exist may be replaced."""
     keep_detail: float = 0.0
     """How much of the fine luminance texture that was removed is returned, 0 to 1; colour noise never is."""
+    keep_grain: float = 0.0
+    """How much natural luminance grain is returned, 0 to 1: at 1 a deviation of 2 on the 8-bit scale at the most."""
     only: str = "all"
     """all, luma (colours stay as they are) or chroma (the luminance stays: grain without colour noise)."""
     mask: str | Path | NDArray[Any] | None = None
@@ -53,6 +56,8 @@ class DenoiseOptions:
     """Which values are black and white: auto, full, or (low, high); see `hush.imaging.ranges.value_range`."""
     max_memory: int | None = None
     """Bytes of resident memory that the process may take; None is half of what is free."""
+    quality: str = "balanced"
+    """fast, balanced or best: which weights of their family; see `hush.restoring.tiers`."""
 
     def __post_init__(self) -> None:
         if self.sigma is not None:
@@ -65,8 +70,10 @@ class DenoiseOptions:
             )
         check_number("strength", self.strength, 0, 1, "0 keeps the picture, 1 is full")
         check_number("keep_detail", self.keep_detail, 0, 1, "0 keeps none of the texture that was removed, 1 all")
+        check_number("keep_grain", self.keep_grain, 0, 1, "0 returns no grain, 1 a little")
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("quality", self.quality, TIERS)
         check_choice("only", self.only, ONLY)
         check_range(self.range)
         for name in ("tile", "threads", "jobs", "max_memory"):

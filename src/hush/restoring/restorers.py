@@ -17,7 +17,8 @@ from hush.names import find
 from hush.restoring.classical import CLASSICAL
 from hush.restoring.memory import highest, resident
 from hush.restoring.runtimes import Batch, Runtime, find_runtime, open_runtime
-from hush.restoring.weights import open_weights, split_bare
+from hush.restoring.tiers import Ensemble, choose_weights
+from hush.restoring.weights import UNTOLD, open_weights, split_bare
 
 Image = NDArray[np.float32]
 Sigma = float | NDArray[np.floating[Any]]
@@ -35,7 +36,7 @@ class Restorer(Protocol):
     """What restores an image."""
 
     needs_sigma: bool
-    """Whether it is told the noise level."""
+    """Whether it must be told the noise level; where nobody knows it, it is estimated."""
     overlap: int
     """Pixels of context that tiles need so that no seam shows."""
     align: int
@@ -76,12 +77,14 @@ def open_restorer(
     precision: str = "auto",
     tile: int | None = None,
     threads: int | None = None,
+    quality: str = "balanced",
 ) -> Restorer:
     """Open weights, a classical method or the identity as a callable on images.
 
     Args are those of `denoise`. Raises UsageError, WeightsError or MissingExtra.
     """
-    weights = os.fspath(weights)
+    choice = choose_weights(os.fspath(weights), quality)
+    weights = choice.weights
     if weights == "identity":
         return Identity()
     method, colon, name = weights.partition(":")
@@ -91,8 +94,13 @@ def open_restorer(
     if split_bare(weights) or weights.endswith(".safetensors"):
         if runtime not in ("auto", "torch"):
             raise UsageError(f"{weights} runs in torch only, not {runtime!r}; 'hush export' makes an ONNX file of it")
-        return NetworkRestorer(find_runtime(BARE, weights)(weights, **options), tile)
-    return NetworkRestorer(open_runtime(open_weights(weights), runtime=runtime, **options), tile)
+        runs: Runtime = find_runtime(BARE, weights)(weights, **options)
+        ensemble = choice.ensemble
+    else:
+        found = open_weights(weights)
+        runs = open_runtime(found, runtime=runtime, **options)
+        ensemble = choice.ensemble or found.ensemble
+    return NetworkRestorer(Ensemble(runs) if ensemble else runs, tile)
 
 
 class Identity:
@@ -160,6 +168,8 @@ class NetworkRestorer:
     the luminance as independent noise of sqrt(3) times its sigma, so a network that never learnt gray pictures is told
     a higher level. The best factor for FFDNet on gray training photographs was 1.6 to 1.65 at sigma 15, 25 and 50; with
     1 it loses 4 to 8 dB. A colour image whose three channels are equal is gray.
+
+    Blind weights are told the level only if somebody says it; else they find it, for each place in the image.
     """
 
     def __init__(self, runtime: Runtime, tile: int | None = None) -> None:
@@ -170,7 +180,7 @@ class NetworkRestorer:
         self._largest = 0  # pixels that were run at once
         self.overlap = runtime.limits.overlap
         self.align = runtime.limits.multiple
-        self.needs_sigma = runtime.limits.sigma_map
+        self.needs_sigma = runtime.limits.sigma_map and not runtime.limits.blind
 
     @property
     def description(self) -> str:
@@ -188,11 +198,12 @@ class NetworkRestorer:
         """Restore an image (H, W, C)."""
         if image.shape[2] == 3 and (is_gray(image) if gray is None else gray):
             return np.repeat(self(image[..., :1], sigma, progress=progress), 3, axis=2)
-        level = np.asarray(find_sigma(self, image, sigma) if self.needs_sigma else 0, np.float32) / np.float32(255)
-        if self.needs_sigma and not level.any():
-            return image.copy()  # no noise, nothing to remove
         limits = self.runtime.limits
-        if image.shape[2] != limits.channels == 3 and not limits.gray:
+        told = find_sigma(self, image, sigma) if limits.sigma_map else None
+        level = np.asarray(UNTOLD if told is None else np.asarray(told) / 255, np.float32)
+        if not level.any():
+            return image.copy()  # no noise, nothing to remove
+        if told is not None and image.shape[2] != limits.channels == 3 and not limits.gray:
             level = level * np.float32(GRAY_LEVEL)
         if level.ndim == 0:
             return self._tiled(image, lambda window: self._restore(window, level), progress)
@@ -224,7 +235,7 @@ class NetworkRestorer:
         noisy: Batch = image.transpose(2, 0, 1)[np.newaxis]  # (1, C, H, W)
         if channels != taken:
             noisy = np.broadcast_to(noisy.swapaxes(0, 1), (channels, taken, height, width))
-        sigma_map = np.broadcast_to(level, (len(noisy), 1, height, width)) if self.needs_sigma else None
+        sigma_map = np.broadcast_to(level, (len(noisy), 1, height, width)) if self.runtime.limits.sigma_map else None
         self._largest = max(self._largest, len(noisy) * height * width)
         restored = self.runtime(noisy, sigma_map)
         joined = restored[0] if channels == taken else restored.mean(axis=1)  # (C, H, W)
@@ -273,9 +284,12 @@ def is_gray(image: NDArray[Any]) -> bool:
 
 
 def find_sigma(restorer: Restorer, image: Image, sigma: Sigma | None) -> Sigma | None:
-    """Return the noise level to tell a restorer: as given, estimated if None, and None where none is needed."""
+    """Return the noise level to tell a restorer: as given, estimated if None, and None where none is needed.
+
+    What is estimated is a map (H, W) where the noise depends on brightness.
+    """
     if sigma is None and restorer.needs_sigma:
         from hush.imaging.estimation import estimate_noise
 
-        return estimate_noise(image).sigma
+        return estimate_noise(image).level(image)
     return sigma

@@ -48,11 +48,13 @@ class Limits:
     """Pixels: tiles start at multiples of it."""
     gray: bool = False
     """Whether colour weights learnt gray pictures too: three equal channels with the same noise."""
+    blind: bool = False
+    """Whether they find the noise level themselves where the map holds `hush.restoring.weights.UNTOLD`."""
 
     @classmethod
     def of(cls, card: Card) -> Limits:
         """Take them from a card."""
-        return cls(card.channels, card.sigma_map, card.overlap, card.multiple, card.gray)
+        return cls(card.channels, card.sigma_map, card.overlap, card.multiple, card.gray, card.blind)
 
     def check(self, noisy: Batch, sigma_map: Batch | None) -> None:
         """Raise UsageError where a batch does not fit."""
@@ -243,11 +245,10 @@ def _compiled_folder(weights: Weights) -> Path | None:
     if folder is None:
         return None
     content = weights.path.read_bytes()
-    cache = folder / "openvino" / f"{weights.name}-{zlib.crc32(content):08x}{len(content):x}"
+    cache = folder / "openvino" / weights.path.stem / f"{zlib.crc32(content):08x}{len(content):x}"
     try:
         if not cache.is_dir():
-            for earlier in cache.parent.glob(f"{weights.name}-*"):
-                shutil.rmtree(earlier, ignore_errors=True)
+            shutil.rmtree(cache.parent, ignore_errors=True)
             cache.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None

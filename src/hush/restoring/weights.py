@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from hush.names import Range, nearest, parse_chain
 BUNDLED = Path(__file__).parent.parent / "weights"
 CARD_KEY = "hush.card"
 MULTIPLE = 16  # of networks that do not say; holds for those that halve a picture at most four times
+UNTOLD = -0.1  # in the level map of blind weights: nobody says; far from all levels, so that none is mistaken for it
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,14 @@ class WeightsEntry:
     url: str | None = None
     """Where to download from, once; None for weights that ship."""
     sha256: str | None = None
-    """Checksum of the download, in hex."""
+    """Checksum of the download, in hex; its first digits will do."""
+    ensemble: bool = False
+    """Whether they are averaged over eight views of a picture; see `hush.restoring.tiers.Ensemble`."""
 
 
 WEIGHTS = {
     "gaussian": WeightsEntry("gaussian.onnx"),
+    "gaussian-best": WeightsEntry("gaussian.onnx", ensemble=True),
 }
 
 
@@ -75,6 +80,12 @@ class Card:
         data = self.recipe.get("data")
         share = data.get("gray") if isinstance(data, dict) else None
         return isinstance(share, (int, float)) and share > 0
+
+    @property
+    def blind(self) -> bool:
+        """Whether they find the noise level themselves where the map holds `UNTOLD`."""
+        share = self.recipe.get("untold")
+        return self.sigma_map and isinstance(share, (int, float)) and share > 0
 
     @property
     def largest_sigma(self) -> float | None:
@@ -140,6 +151,8 @@ class Weights:
     card: Card
     named: bool = False
     """Whether they stand in the table of weights, rather than being a user's own file."""
+    ensemble: bool = False
+    """Whether they are averaged over eight views of a picture."""
 
 
 def open_weights(name_or_path: str | Path) -> Weights:
@@ -152,7 +165,7 @@ def open_weights(name_or_path: str | Path) -> Weights:
     text = os.fspath(name_or_path)
     if text in WEIGHTS:
         path = _locate(text, WEIGHTS[text])
-        return Weights(text, path, read_card(path), named=True)
+        return Weights(text, path, read_card(path), named=True, ensemble=WEIGHTS[text].ensemble)
     path = Path(text).expanduser()
     if path.is_file():
         return Weights(path.stem, path, read_card(path))
@@ -163,6 +176,25 @@ def open_weights(name_or_path: str | Path) -> Weights:
     raise UnknownWeights(
         f"{text!r} are no weights{nearest(text, WEIGHTS)}. Known: {', '.join(WEIGHTS)}, or an .onnx file of hush"
     )
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text is an address to download from."""
+    return text.startswith(("https://", "http://", "file://"))
+
+
+def fetch(address: str) -> Path:
+    """Download ``https://HOST/FILE#sha256=DIGITS`` once into the user's cache, and return the path.
+
+    The first eight digits or more of the checksum are compared, at each call.
+
+    Raises UsageError for an address without them, WeightsError if the file cannot be had or is another one.
+    """
+    url, _, digits = address.partition("#sha256=")
+    if not re.fullmatch(r"[0-9a-f]{8,64}", digits):
+        raise UsageError(f"{address}: add the checksum of the file, #sha256= and at least its first eight digits")
+    file = url.rpartition("/")[2]
+    return _cached(file, WeightsEntry(file, url, digits))
 
 
 def split_bare(text: str) -> tuple[str, str] | None:
@@ -270,11 +302,17 @@ def _locate(name: str, entry: WeightsEntry) -> Path:
         if not path.is_file():
             raise WeightsError(f"weights {name!r}: {path} is missing; install hush again")
         return path
+    return _cached(name, entry)
+
+
+def _cached(name: str, entry: WeightsEntry) -> Path:
+    """Return where a download lies, fetching it if it is not there or not what it should be."""
+    assert entry.url is not None
     folder = cache_folder()
     if folder is None:
         raise WeightsError(f"weights {name!r}: no home folder to download into; set XDG_CACHE_HOME")
     path = folder / "weights" / entry.file
-    if not path.is_file() or (entry.sha256 and _sha256(path) != entry.sha256):
+    if not path.is_file() or not _sha256(path).startswith(entry.sha256 or ""):
         _download(name, entry.url, entry.sha256, path)
     return path
 
@@ -289,7 +327,7 @@ def _download(name: str, url: str, sha256: str | None, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(url, timeout=30) as source, open(temporary, "wb") as target:
             shutil.copyfileobj(source, target)
-        if sha256 and (found := _sha256(temporary)) != sha256:
+        if sha256 and not (found := _sha256(temporary)).startswith(sha256):
             raise WeightsError(
                 f"weights {name!r}: {url} has checksum {found[:12]}, not {sha256[:12]}; try again, "
                 f"or install a newer hush"

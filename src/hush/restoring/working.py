@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,10 @@ from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
-from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, find_sigma, is_gray
+from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, is_gray
+
+if TYPE_CHECKING:
+    from hush.imaging.estimation import NoiseEstimate
 
 Image = NDArray[np.float32]
 
@@ -89,11 +92,13 @@ def restore_array(
     full_scale: Range | None = None,
     cmyk: bool = False,
     held: int = 0,
+    noise: NoiseEstimate | None = None,
     progress: TellProgress | None = None,
 ) -> tuple[NDArray[Any], Outcome]:
     """Restore an array of any kind; return it, and what was found.
 
-    ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it.
+    ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it, ``noise``
+    what is known of its noise already.
     """
     check_array(array, cmyk=cmyk)
     scale = value_range(array, options.range, full_scale, cmyk=cmyk)
@@ -104,22 +109,14 @@ def restore_array(
         return array.copy(), Outcome(options.sigma)
     restored = np.empty_like(array)
     outcome = Outcome(None)
-    for tile, part in restore_windows(scene, options, restorer, outcome, progress=progress):
+    for tile, part in restore_windows(scene, options, restorer, outcome, noise=noise, progress=progress):
         restored[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = part
     return restored, outcome
 
 
-def find_level(
-    array: NDArray[Any],
-    options: DenoiseOptions,
-    restorer: Restorer,
-    *,
-    full_scale: Range | None = None,
-    cmyk: bool = False,
-) -> float | None:
-    """Return the noise level that an array of any kind would be restored with; see `restore_array`."""
-    scale = value_range(array, options.range, full_scale, cmyk=cmyk)
-    return _sigma(Scene(ArrayWindows(array), scale, cmyk), options, restorer)
+def find_noise(array: NDArray[Any], scale: Range, *, cmyk: bool = False) -> NoiseEstimate:
+    """Estimate the noise of an array of any kind, whose value range is ``scale``."""
+    return _look_for_noise(Scene(ArrayWindows(array), scale, cmyk))
 
 
 def restore_windows(
@@ -128,6 +125,7 @@ def restore_windows(
     restorer: Restorer,
     outcome: Outcome,
     *,
+    noise: NoiseEstimate | None = None,
     progress: TellProgress | None = None,
 ) -> Iterator[tuple[Tile, NDArray[Any]]]:
     """Yield the restored windows of a picture, row by row, in its own dtype; they do not overlap.
@@ -137,20 +135,22 @@ def restore_windows(
     windows = scene.windows
     colour = len(windows.shape) == 3 and windows.shape[2] >= 3 and not scene.cmyk
     gray = colour and _is_gray(scene)
-    sigma = _sigma(scene, options, restorer)
-    outcome.sigma = None if sigma is None else float(sigma)
+    if noise is None and options.sigma is None and restorer.needs_sigma:
+        noise = _look_for_noise(scene)
+    outcome.sigma = options.sigma if noise is None else noise.told
 
     def restore(tile: Tile) -> Image:
         noisy, share = scene.image(tile), scene.share(tile)
         if options.strength == 0 or (share is not None and not share.any()):
             return noisy
+        sigma = options.sigma if noise is None else noise.level(noisy)
         restored = control(noisy, restorer(noisy, sigma, gray=gray), options, share)
         change = (restored - noisy).ravel()
         outcome.squares += float(np.dot(change, change))
         outcome.values += change.size
         return restored
 
-    overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 else 0)
+    overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 or options.keep_grain > 0 else 0)
     side = _tile(scene, options, restorer, overlap)
     blocks = run_blocks(*scene.size, restore, tile=side, overlap=overlap, align=restorer.align, progress=progress)
     for top, left, block in blocks:
@@ -200,12 +200,11 @@ def _is_gray(scene: Scene) -> bool:
     return all(is_gray(scene.windows.window(Tile(top, 0, 256, width))[..., :3]) for top in range(0, height, 256))
 
 
-def _sigma(scene: Scene, options: DenoiseOptions, restorer: Restorer) -> float | None:
-    """Return the noise level to tell: as given, or estimated, from windows of a large picture."""
-    if options.sigma is not None or not restorer.needs_sigma:
-        return options.sigma
-    found = find_sigma(restorer, _sample(scene), None)
-    return None if found is None else float(np.mean(found))
+def _look_for_noise(scene: Scene) -> NoiseEstimate:
+    """Estimate the noise, of a large picture from windows of it."""
+    from hush.imaging.estimation import estimate_noise
+
+    return estimate_noise(_sample(scene))
 
 
 def _sample(scene: Scene) -> Image:

@@ -1,6 +1,7 @@
 """Networks by name. A network is a module with ``limits`` and ``forward(noisy, *, sigma_map=None, label=None)``.
 
-A restorer gives a batch of the shape it took; a classifier, ``forward(noisy)``, the scores (N, classes).
+A restorer gives a batch of the shape it took; a classifier, ``forward(noisy)``, the scores (N, classes); a
+discriminator, ``forward(picture, noisy)``, scores (N, 1, h, w) that are high for clean pictures.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ NETWORKS = {
     "drunet": "hush.learning.networks.drunet:DRUNet",
     "ffdnet": "hush.learning.networks.ffdnet:FFDNet",
     "guided_unet": "hush.learning.networks.guided:GuidedUNet",
+    "resnet34_unet": "hush.learning.networks.resnet34:ResNet34UNet",
     "unet": "hush.learning.networks.unet:UNet",
+    "vae": "hush.learning.networks.vae:VAE",
 }
 CLASSIFIERS = {
     "cnn_classifier": "hush.learning.networks.classifiers:CNNClassifier",
+    "resnet34": "hush.learning.networks.resnet34:ResNet34",
     "resnet_classifier": "hush.learning.networks.classifiers:ResNetClassifier",
 }
+DISCRIMINATORS = {"patch_discriminator": "hush.learning.networks.discriminators:PatchDiscriminator"}
 
 
 def build_network(spec: str) -> nn.Module:
@@ -43,6 +48,14 @@ def build_classifier(spec: str) -> nn.Module:
     return _build(spec, CLASSIFIERS, "classifier")
 
 
+def build_discriminator(spec: str) -> nn.Module:
+    """Build a discriminator from a specification such as ``patch_discriminator(width=32)``.
+
+    Raises UsageError for an unknown discriminator or option.
+    """
+    return _build(spec, DISCRIMINATORS, "discriminator")
+
+
 def _build(spec: str, table: Mapping[str, str], kind: str) -> nn.Module:
     call = parse_call(spec)
     factory = find(table, call.name, kind)
@@ -54,4 +67,12 @@ def _build(spec: str, table: Mapping[str, str], kind: str) -> nn.Module:
         raise UsageError(f"{kind} {spec!r}: {error}") from error
 
 
-__all__ = ["CLASSIFIERS", "NETWORKS", "NetworkLimits", "build_classifier", "build_network"]
+__all__ = [
+    "CLASSIFIERS",
+    "DISCRIMINATORS",
+    "NETWORKS",
+    "NetworkLimits",
+    "build_classifier",
+    "build_discriminator",
+    "build_network",
+]

@@ -35,6 +35,7 @@ class UNet(nn.Module):
         unshuffle: side of the pixel blocks that are folded into channels before the first convolution (Shi et al.
             2016): most arithmetic then happens on smaller maps; 1 for none.
         guides: channels of guidance that enter each level of the way up; see `GuidedUNet`.
+        start_scale: size of the first numbers, 1 for He et al. 2015; Muon learns faster from about 0.4.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class UNet(nn.Module):
         widths: Sequence[int] | None = None,
         unshuffle: int = 1,
         guides: int = 0,
+        start_scale: float = 1.0,
     ) -> None:
         super().__init__()
         at_least(1, channels=channels, width=width, depth=depth, unshuffle=unshuffle)
@@ -75,7 +77,7 @@ class UNet(nn.Module):
             self.up.insert(0, UPWARD[up](coarse, fine))
             self.join.insert(0, twice(2 * fine + guides, fine))
         self.tail = nn.Conv2d(widths[0], channels * unshuffle**2, 1)
-        start(self, self.tail, tail_scale=0.1 if residual else 1.0)
+        start(self, self.tail, tail_scale=0.1 if residual else 1.0, scale=start_scale)
 
     def forward(
         self,

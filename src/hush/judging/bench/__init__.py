@@ -1,0 +1,1 @@
+"""Our weights beside their peers, in one run: quality, time and memory."""

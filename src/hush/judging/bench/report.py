@@ -1,0 +1,212 @@
+"""What a bench found, and how it is written down: JSON, CSV, and parts of Markdown pages."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hush.errors import HushError, UsageError
+from hush.judging.results import Report, Row, write_text
+
+CHANNELS = {3: "colour", 1: "gray"}
+PART = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end of bench -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The outcome of a bench."""
+
+    report: Report
+    """Quality, as an evaluation reports it; ``weights`` are the names of peers, ours first; no seconds."""
+    sets: list[Row]
+    """One per data set: data, channels, pictures."""
+    times: list[Row]
+    """One per channels and peer: peer, family, ours, seconds_per_megapixel (the median), its quartiles, runs,
+    times_reference (the median of its ratios to our first weights in the same rounds), memory in bytes or None."""
+    missing: list[Row]
+    """One per peer that took no part: name, reason."""
+
+    def to_json(self) -> str:
+        """Return all of it as JSON."""
+        content = json.loads(self.report.to_json())
+        parts = {"sets": self.sets, "times": self.times, "missing": self.missing, "ahead": self.ahead()}
+        return json.dumps({**parts, **content}, ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, path: Path) -> Bench:
+        """Read what `save` wrote.
+
+        Raises UsageError if the file is no bench.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            rows = [{key: math.inf if value is None and key.startswith("psnr") else value for key, value in row.items()}
+                    for row in content["rows"]]  # fmt: skip
+            report = Report.of(content["protocol"], list(content["protocol"]["metrics"]), rows)
+            return cls(report, content["sets"], content["times"], content["missing"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path}: is no bench.json of 'hush bench' ({type(error).__name__}: {error})") from error
+
+    def save(self, folder: Path) -> None:
+        """Write ``bench.json`` and ``rows.csv`` into a folder.
+
+        Raises HushError if they cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "bench.json", self.to_json() + "\n")
+        self.report.save(csv=folder / "rows.csv")
+
+    def cells(self, channels: int) -> list[tuple[str, str]]:
+        """Return the (data set, degradation) of a kind of pictures, in their order."""
+        names = [entry["data"] for entry in self.sets if entry["channels"] == channels]
+        found = dict.fromkeys((entry["data"], entry["degradation"]) for entry in self.report.summary)
+        return [cell for cell in found if cell[0] in names]
+
+    def shown(self, channels: int) -> tuple[str, str] | None:
+        """Return the data set and degradation that stand for a kind in the plot: the first set, in the middle."""
+        cells = self.cells(channels)
+        cells = [cell for cell in cells if cell[0] == cells[0][0]]
+        return cells[len(cells) // 2] if cells else None
+
+    def figures(self, cell: tuple[str, str]) -> dict[str, Row]:
+        """Return the summary of each peer on a data set and degradation."""
+        return {e["weights"]: e for e in self.report.summary if (e["data"], e["degradation"]) == cell}
+
+    def timed(self, channels: int) -> dict[str, Row]:
+        """Return the times of each peer on a kind of pictures."""
+        return {entry["peer"]: entry for entry in self.times if entry["channels"] == channels}
+
+    def ahead(self) -> list[Row]:
+        """Return who is ahead of our weights: at least as good in as little time, where the plot stands."""
+        found = []
+        for channels in CHANNELS:
+            cell, times = self.shown(channels), self.timed(channels)
+            quality = {} if cell is None else {name: e["psnr"] for name, e in self.figures(cell).items()}
+            for mine in (name for name in times if times[name]["ours"]):
+                found += [
+                    {"weights": mine, "peer": other, "channels": channels}
+                    for other in times
+                    if not times[other]["ours"]
+                    and quality[other] >= quality[mine]
+                    and times[other]["seconds_per_megapixel"] <= times[mine]["seconds_per_megapixel"]
+                ]
+        return found
+
+
+def table(bench: Bench, channels: int) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of a table: quality per data set and degradation, time, memory; the best time first."""
+    cells, times = bench.cells(channels), bench.timed(channels)
+    figures = {cell: bench.figures(cell) for cell in cells}
+    names = list(dict.fromkeys(name for entries in figures.values() for name in entries))
+    names.sort(key=lambda name: times[name]["seconds_per_megapixel"] if name in times else -1.0)
+    heads = ["PSNR in dB / SSIM", *(f"{data}, {_short(degradation)}" for data, degradation in cells)]
+    rows = []
+    for name in names:
+        ours = name in times and times[name]["ours"]
+        row = [f"**hush `{name}`**" if ours else name]
+        row += [_figure(figures[cell][name]) if name in figures[cell] else "–" for cell in cells]
+        rows.append([*row, *_time(times.get(name))])
+    return [*heads, "s per megapixel", "× time", "MB"], rows
+
+
+def _short(degradation: str) -> str:
+    return re.sub(r"^gaussian\(sigma=([\d.]+)\)$", r"\1", degradation)
+
+
+def _figure(entry: Row) -> str:
+    return f"{entry['psnr']:.2f} / {entry['ssim']:.3f}"
+
+
+def _time(entry: Row | None) -> list[str]:
+    if entry is None:
+        return ["–", "–", "–"]
+    low, high = entry["quartiles"]
+    ratio = "–" if entry["times_reference"] is None else f"{entry['times_reference']:.2f}"
+    memory = "–" if entry["memory"] is None else f"{entry['memory'] / 2**20:.0f}"
+    return [f"{entry['seconds_per_megapixel']:.2f} ({low:.2f} to {high:.2f})", ratio, memory]
+
+
+def parts(bench: Bench) -> dict[str, list[str]]:
+    """Return the parts that pages may hold, as lines of Markdown."""
+    return {
+        "colour": _markdown(*table(bench, 3)),
+        "gray": _markdown(*table(bench, 1)),
+        "ahead": _verdict(bench),
+        "differences": [f"- {line}" for line in _differences(bench)],
+        "missing": [f"- {entry['name']}: {entry['reason']}" for entry in bench.missing] or ["Nobody is missing."],
+        "protocol": [f"- {line}" for line in _protocol(bench)],
+    }
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return ["No such pictures in this run."]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _verdict(bench: Bench) -> list[str]:
+    found = bench.ahead()
+    if not found:
+        return ["No peer is as good as any of our weights in as little time."]
+    return [f"- {e['peer']} is as good as `{e['weights']}` or better in no more time ({CHANNELS[e['channels']]})."
+            for e in found]  # fmt: skip
+
+
+def _differences(bench: Bench) -> list[str]:
+    """Say how sure the differences are, where the plot stands."""
+    lines = []
+    for channels in CHANNELS:
+        cell = bench.shown(channels)
+        for entry in bench.report.differences:
+            if (entry["data"], entry["degradation"]) == cell and entry["psnr_interval"] is not None:
+                low, high = entry["psnr_interval"]
+                lines.append(
+                    f"`{entry['baseline']}` minus {entry['weights']}, {cell[0]} at {_short(cell[1])}: "
+                    f"{-entry['psnr']:+.3f} dB (95 %: {-high:+.3f} to {-low:+.3f})."
+                )
+    return lines
+
+
+def _protocol(bench: Bench) -> list[str]:
+    protocol = bench.report.protocol
+    machine: Mapping[str, Any] = protocol["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in protocol["versions"].items())
+    sets = ", ".join(f"{entry['data']} ({entry['pictures']} {CHANNELS[entry['channels']]})" for entry in bench.sets)
+    words = [word for word in protocol["words"] if not word.startswith("Seconds")]
+    runs = "; ".join(f"{name}: {description}" for name, description in protocol["restorers"].items())
+    return [
+        f"Pictures: {sets}. {' '.join(words)}",
+        "Seconds: each peer in a process of its own, all in turns on the same three pictures of the first data set; "
+        "the median over pictures and rounds with its quartiles, without the first call for each size; BM3D restores "
+        "each picture once. × time: the median of the ratios to our first row in the same rounds. MB: the most that "
+        "the process held while it restored one megapixel, Python and libraries with it.",
+        f"{machine['processor']}, {protocol['runtime']['threads']} threads, {machine['system']}; {versions}.",
+        f"{runs}.",
+    ]
+
+
+def fill(page: Path, found: Mapping[str, Sequence[str]], plot: Path) -> None:
+    """Put parts between the markers ``<!-- bench: NAME -->`` and ``<!-- end of bench -->`` of a page.
+
+    ``plot`` is the picture that the part of this name shows. Raises UsageError for a page without markers, or with the
+    name of no part.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise HushError(f"{page}: cannot be read ({error.strerror})") from error
+    link = Path(os.path.relpath(plot.resolve(), page.resolve().parent)).as_posix()
+    written = {**found, "plot": [f"![Quality over time: our weights and their peers]({link})"]}
+    names = [match[2] for match in PART.finditer(text)]
+    if not names:
+        raise UsageError(f"{page}: has no line <!-- bench: colour --> with <!-- end of bench --> below it; add them")
+    if unknown := [name for name in names if name not in written]:
+        raise UsageError(f"{page}: bench has no part {unknown[0]!r}; it has {', '.join(written)}")
+    write_text(page, PART.sub(lambda part: "\n".join([part[1], *written[part[2]], "", part[3]]), text))
