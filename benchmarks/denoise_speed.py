@@ -1,7 +1,7 @@
 """Measure ``hush denoise``: cold start, folders, arrays, and peak memory by the size of the picture.
 
-    python benchmarks/denoise_speed.py                    # 1 and 10 megapixels; minutes
-    python benchmarks/denoise_speed.py --large            # 100 and 1000 megapixels too; much of an hour, 10 GB of disk
+    python benchmarks/denoise_speed.py                                        # minutes
+    python benchmarks/denoise_speed.py --only sizes --megapixels 100 1000     # much of an hour, 7 GB of disk
 
 All pictures are generated. Seconds depend on the machine and on what else it does, so processor seconds are shown too,
 and ratios to the bare network, measured alternately. Peak memory is the resident memory of the whole process.
@@ -34,6 +34,7 @@ except OSError:  # only Linux tells it there
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 print(kilobytes * 1024 / 1e6, file=sys.stderr)
 """
+MEMORY = "1G"  # what --max-memory allows
 SIDE = 480  # pixels a side of the pictures in the folder: about those of the test sets
 
 
@@ -208,30 +209,35 @@ PEERS = {
 }
 
 
-def measure_sizes(folder: Path, weights: str, large: bool, peers: bool) -> None:
-    """Print seconds and peak memory by the size of the picture."""
-    sizes = [("1", 1000, 1000, ".png", {}, "1G"), ("10", 2500, 4000, ".png", {}, "1G")]
-    if large:
-        tiles = {"tile": (256, 256), "compression": "none", "big": True}
-        sizes += [("100", 10_000, 10_000, ".png", {}, "1G"), ("1000", 31_250, 32_000, ".tif", tiles, "1G")]
-    for name, height, width, suffix, coding, memory in sizes:
-        source = save(folder / f"{name}{suffix}", height, width, **coding)
-        target = str(folder / f"out{suffix}")
-        line = [str(source), "-o", target, "--weights", weights, "--sigma", str(SIGMA), "--max-memory", memory]
-        show_size(name, suffix, f"hush, --max-memory {memory}", hush(*line))
-        for peer, program in PEERS.items() if peers and name != "1000" else ():
-            try:
-                show_size(name, suffix, peer, run(program, str(source), target))
-            except SystemExit:
-                print(f"{name} megapixels: {peer} is not installed, or failed")
-        source.unlink()
+TILES = {"tile": (256, 256), "compression": "none", "big": True}
+SIZES: dict[int, tuple[int, int, str, dict[str, Any]]] = {  # height, width, format and how it is coded, by megapixels
+    1: (1000, 1000, ".png", {}),
+    10: (2500, 4000, ".png", {}),
+    100: (10_000, 10_000, ".png", {}),
+    1000: (31_250, 32_000, ".tif", TILES),
+}
 
 
-def show_size(name: str, suffix: str, what: str, figures: tuple[float, float, float]) -> None:
+def measure_size(folder: Path, weights: str, megapixels: int, peers: bool) -> None:
+    """Print seconds and peak memory for a picture of a size."""
+    height, width, suffix, coding = SIZES[megapixels]
+    source = save(folder / f"{megapixels}{suffix}", height, width, **coding)
+    target = str(folder / f"out{suffix}")
+    line = [str(source), "-o", target, "--weights", weights, "--sigma", str(SIGMA), "--max-memory", MEMORY]
+    what = f"{megapixels} megapixels, {suffix[1:].upper()}"
+    show_size(f"{what}: hush, --max-memory {MEMORY}", hush(*line))
+    for peer, program in PEERS.items() if peers else ():
+        try:
+            show_size(f"{what}: {peer}", run(program, str(source), target))
+        except SystemExit as error:
+            print(f"{what}: {peer} is not installed, or failed: {str(error)[-120:]}")
+    source.unlink()
+
+
+def show_size(what: str, figures: tuple[float, float, float]) -> None:
     """Print a row of figures."""
     seconds, processor, peak = figures
-    kind = suffix[1:].upper()
-    print(f"{name} megapixels, {kind}: {what}: {seconds:.1f} s ({processor:.1f} of processor), {peak:.0f} MB")
+    print(f"{what}: {seconds:.1f} s ({processor:.1f} of processor), {peak:.0f} MB", flush=True)
 
 
 def main() -> None:
@@ -239,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="gaussian")
     parser.add_argument("--pictures", type=int, default=200, help="how many make up the folder")
-    parser.add_argument("--large", action="store_true", help="100 and 1000 megapixels too")
+    parser.add_argument("--megapixels", type=int, nargs="+", choices=SIZES, default=[1, 10], help="of --only sizes")
     parser.add_argument("--no-peers", action="store_true", help="leave out scikit-image and OpenCV")
     parser.add_argument("--only", choices=("start", "array", "folder", "sizes"))
     parser.add_argument("--disk", type=Path, help="folder for the generated pictures; default: a temporary one")
@@ -254,7 +260,8 @@ def main() -> None:
         if "folder" in wanted:
             measure_folder(folder, options.weights, options.pictures)
         if "sizes" in wanted:
-            measure_sizes(folder, options.weights, options.large, not options.no_peers)
+            for megapixels in options.megapixels:
+                measure_size(folder, options.weights, megapixels, not options.no_peers)
     finally:
         shutil.rmtree(folder)
 
