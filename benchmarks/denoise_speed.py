@@ -1,7 +1,7 @@
 """Measure ``hush denoise``: cold start, folders, arrays, and peak memory by the size of the picture.
 
-    python benchmarks/denoise_speed.py                    # 1 and 10 megapixels; minutes
-    python benchmarks/denoise_speed.py --large            # 100 and 1000 megapixels too; much of an hour, 10 GB of disk
+    python benchmarks/denoise_speed.py                                        # minutes
+    python benchmarks/denoise_speed.py --only sizes --megapixels 100 1000     # much of an hour, 7 GB of disk
 
 All pictures are generated. Seconds depend on the machine and on what else it does, so processor seconds are shown too,
 and ratios to the bare network, measured alternately. Peak memory is the resident memory of the whole process.
@@ -34,6 +34,7 @@ except OSError:  # only Linux tells it there
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 print(kilobytes * 1024 / 1e6, file=sys.stderr)
 """
+MEMORY = "1G"  # what --max-memory allows
 SIDE = 480  # pixels a side of the pictures in the folder: about those of the test sets
 
 
@@ -83,14 +84,62 @@ def hush(*arguments: str) -> tuple[float, float, float]:
     return run(COMMAND, "denoise", *arguments, "--overwrite")
 
 
+FLOORS = {  # what no start can do without
+    "python": "pass",
+    "import numpy": "import numpy",
+    "import openvino, as hush does": "from hush.restoring.runtimes import _import_openvino; _import_openvino()",
+}
+
+
 def measure_start(folder: Path, weights: str) -> None:
-    """Print how long the command takes for one small picture, once the model is in the cache."""
+    """Print how long the command takes for one small picture, once the network is in the cache, and what it must."""
     source = save(folder / "small.png", 512, 512)
-    line = [str(source), "-o", str(folder / "out.png"), "--weights", weights]
-    hush(*line)
-    runs = [hush(*line) for _ in range(7)]
-    seconds, processor = (min(values) for values in list(zip(*runs, strict=True))[:2])
-    print(f"cold start, 512x512 PNG: {seconds:.2f} s, {processor:.2f} s of processor")
+    line = [
+        "-c",
+        "from hush.cli import main; main()",
+        "denoise",
+        str(source),
+        "-o",
+        str(folder / "out.png"),
+        "--weights",
+        weights,
+        "--overwrite",
+    ]
+    commands = {name: ["-c", code] for name, code in FLOORS.items()}
+    commands |= {"hush denoise --sigma 15": [*line, "--sigma", "15"], "hush denoise": line}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for _ in range(10):  # alternately, so that what else the machine does falls on all alike
+        for name, arguments in commands.items():
+            taken[name].append(timed([sys.executable, *arguments]))
+    for name, runs in taken.items():
+        seconds, processor = (min(values) for values in zip(*runs, strict=True))
+        print(f"start, 512x512 PNG: {name}: {seconds:.2f} s, {processor:.2f} s of processor")
+    print(f"start, 512x512 PNG: the network alone, warm: {network_seconds(weights, 512, 512):.2f} s")
+
+
+def timed(command: list[str]) -> tuple[float, float]:
+    """Run a command; return its seconds and processor seconds."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed: {command}")
+    return time.perf_counter() - started, used.ru_utime + used.ru_stime
+
+
+def network_seconds(weights: str, height: int, width: int) -> float:
+    """Return how long the bare network takes for a picture."""
+    from hush.restoring.denoising import open_restorer
+
+    runtime = open_restorer(weights).runtime  # type: ignore[attr-defined]  # it is a network's
+    inputs = np.zeros((1, 3, height, width), np.float32), np.full((1, 1, height, width), SIGMA / 255, np.float32)
+    taken = []
+    for _ in range(6):
+        started = time.perf_counter()
+        runtime(*inputs)
+        taken.append(time.perf_counter() - started)
+    return min(taken)
 
 
 def measure_array(weights: str) -> None:
@@ -160,30 +209,35 @@ PEERS = {
 }
 
 
-def measure_sizes(folder: Path, weights: str, large: bool, peers: bool) -> None:
-    """Print seconds and peak memory by the size of the picture."""
-    sizes = [("1", 1000, 1000, ".png", {}, "1G"), ("10", 2500, 4000, ".png", {}, "1G")]
-    if large:
-        tiles = {"tile": (256, 256), "compression": "none", "big": True}
-        sizes += [("100", 10_000, 10_000, ".png", {}, "1G"), ("1000", 31_250, 32_000, ".tif", tiles, "1G")]
-    for name, height, width, suffix, coding, memory in sizes:
-        source = save(folder / f"{name}{suffix}", height, width, **coding)
-        target = str(folder / f"out{suffix}")
-        line = [str(source), "-o", target, "--weights", weights, "--sigma", str(SIGMA), "--max-memory", memory]
-        show_size(name, suffix, f"hush, --max-memory {memory}", hush(*line))
-        for peer, program in PEERS.items() if peers and name in ("1", "10") else ():
-            try:
-                show_size(name, suffix, peer, run(program, str(source), target))
-            except SystemExit:
-                print(f"{name} megapixels: {peer} is not installed, or failed")
-        source.unlink()
+TILES = {"tile": (256, 256), "compression": "none", "big": True}
+SIZES: dict[int, tuple[int, int, str, dict[str, Any]]] = {  # height, width, format and how it is coded, by megapixels
+    1: (1000, 1000, ".png", {}),
+    10: (2500, 4000, ".png", {}),
+    100: (10_000, 10_000, ".png", {}),
+    1000: (31_250, 32_000, ".tif", TILES),
+}
 
 
-def show_size(name: str, suffix: str, what: str, figures: tuple[float, float, float]) -> None:
+def measure_size(folder: Path, weights: str, megapixels: int, peers: bool) -> None:
+    """Print seconds and peak memory for a picture of a size."""
+    height, width, suffix, coding = SIZES[megapixels]
+    source = save(folder / f"{megapixels}{suffix}", height, width, **coding)
+    target = str(folder / f"out{suffix}")
+    line = [str(source), "-o", target, "--weights", weights, "--sigma", str(SIGMA), "--max-memory", MEMORY]
+    what = f"{megapixels} megapixels, {suffix[1:].upper()}"
+    show_size(f"{what}: hush, --max-memory {MEMORY}", hush(*line))
+    for peer, program in PEERS.items() if peers else ():
+        try:
+            show_size(f"{what}: {peer}", run(program, str(source), target))
+        except SystemExit as error:
+            print(f"{what}: {peer} is not installed, or failed: {str(error)[-120:]}")
+    source.unlink()
+
+
+def show_size(what: str, figures: tuple[float, float, float]) -> None:
     """Print a row of figures."""
     seconds, processor, peak = figures
-    kind = suffix[1:].upper()
-    print(f"{name} megapixels, {kind}: {what}: {seconds:.1f} s ({processor:.1f} of processor), {peak:.0f} MB")
+    print(f"{what}: {seconds:.1f} s ({processor:.1f} of processor), {peak:.0f} MB", flush=True)
 
 
 def main() -> None:
@@ -191,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="gaussian")
     parser.add_argument("--pictures", type=int, default=200, help="how many make up the folder")
-    parser.add_argument("--large", action="store_true", help="100 and 1000 megapixels too")
+    parser.add_argument("--megapixels", type=int, nargs="+", choices=SIZES, default=[1, 10], help="of --only sizes")
     parser.add_argument("--no-peers", action="store_true", help="leave out scikit-image and OpenCV")
     parser.add_argument("--only", choices=("start", "array", "folder", "sizes"))
     parser.add_argument("--disk", type=Path, help="folder for the generated pictures; default: a temporary one")
@@ -206,7 +260,8 @@ def main() -> None:
         if "folder" in wanted:
             measure_folder(folder, options.weights, options.pictures)
         if "sizes" in wanted:
-            measure_sizes(folder, options.weights, options.large, not options.no_peers)
+            for megapixels in options.megapixels:
+                measure_size(folder, options.weights, megapixels, not options.no_peers)
     finally:
         shutil.rmtree(folder)
 

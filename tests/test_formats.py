@@ -286,6 +286,16 @@ def test_the_tiles_of_a_grid_are_found(place: str) -> None:
     assert avif.quality_of(data) == 80  # the finest counts
 
 
+def test_places_without_end_are_not_followed() -> None:
+    """Each of 65,535 items announces as many places, in no more bytes than a small file has."""
+    data = bytearray(encoded(NOISY, "avif", quality=50))
+    at = data.index(b"iloc") + 4
+    for sizes in (b"\x44\0", b"\0\0", b"\x10\0"):
+        data[at + 4 : at + 8] = sizes + b"\xff\xff"
+        data[at + 8 : at + 60] = b"\xff" * 52
+        assert coded_parts(bytes(data)) == []  # at once
+
+
 def test_boxes_that_lead_nowhere_leave_the_quality_unknown(tmp_path: Path) -> None:
     data = encoded(NOISY, "avif", quality=50)
     for name in (b"iloc", b"pitm", b"iinf", b"ipma", b"av01"):

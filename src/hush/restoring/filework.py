@@ -73,11 +73,9 @@ class FileWork:
 
     def result(self, seconds: float) -> FileResult:
         """Sum up: the noise level is the median of those of the pages."""
-        from statistics import median
-
-        sigmas = [outcome.sigma for outcome in self._outcomes if outcome.sigma is not None]
+        sigmas = sorted(outcome.sigma for outcome in self._outcomes if outcome.sigma is not None)
         total = Outcome(
-            median(sigmas) if sigmas else None,
+            (sigmas[(len(sigmas) - 1) // 2] + sigmas[len(sigmas) // 2]) / 2 if sigmas else None,
             sum(outcome.squares for outcome in self._outcomes),
             sum(outcome.values for outcome in self._outcomes),
         )

@@ -68,13 +68,17 @@ def _kinds(data: bytes, meta: dict[bytes, list[Place]]) -> dict[int, bytes]:
 
 def _places(data: bytes, meta: dict[bytes, list[Place]]) -> dict[int, list[Place]]:
     """Read where the items' bytes lie (iloc)."""
-    at, _ = meta[b"iloc"][0]
+    at, end = meta[b"iloc"][0]
     version = data[at]
     offset, length, base, index = (half for byte in data[at + 4 : at + 6] for half in (byte >> 4, byte & 15))
+    if not offset + length:
+        raise ValueError("places of no size")
     wide = 4 if version == 2 else 2
     count, at = _number(data, at + 6, wide), at + 6 + wide
     found: dict[int, list[Place]] = {}
     for _ in range(count):
+        if at >= end:
+            raise ValueError("more items are announced than there are")
         item, at = _number(data, at, wide), at + wide
         inside = version > 0 and data[at + 1] & 15 == 1  # the item data box
         at += 2 * (version > 0) + 2
@@ -83,6 +87,8 @@ def _places(data: bytes, meta: dict[bytes, list[Place]]) -> dict[int, list[Place
             start += meta[b"idat"][0][0]
         extents, at = _number(data, at, 2), at + 2
         for _ in range(extents):
+            if at >= end:
+                raise ValueError("more items are announced than there are")
             at += index if version > 0 else 0
             first = start + _number(data, at, offset)
             size, at = _number(data, at + offset, length), at + offset + length
