@@ -60,7 +60,7 @@ def test_a_recipe_survives_json():
         ("length.steps=1.5", "takes int, not 1.5"),
         ("data.augment=3", "takes bool or str, not 3"),
         ("data.augment=mirrors", "allowed are True, False, mirror"),
-        ("seed.x=1", "takes int, not"),
+        ("seed.x=1", "'seed' is no table of keys"),
         ("data.batch=0", "data: batch is 0"),
         ("optimiser.rate=-1", "optimiser: rate is -1"),
         ("precision=f16", "precision is 'f16'"),

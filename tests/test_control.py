@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import HERE
 from hush.cli import run
 from hush.errors import PictureError, UsageError
 from hush.imaging.arrays import luminance
 from hush.imaging.files import read
+from hush.restoring.controls import control
 from hush.restoring.denoising import (
     DenoiseOptions,
     FileResult,
@@ -27,6 +29,7 @@ from hush.restoring.denoising import (
     plan_files,
 )
 from hush.restoring.options import read_bytes
+from hush.restoring.restorers import Identity
 from tiny import darkening_numbers, write_tiny
 
 DTYPES = [np.uint8, np.uint16, np.float16, np.float32, np.float64, np.bool_]
@@ -89,11 +92,29 @@ def test_a_flat_change_is_no_detail(dark: str) -> None:
     np.testing.assert_allclose(most, full, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"keep_detail": 0.7}, {"only": "luma"}, {"only": "chroma"}, {"strength": 0.4}])
+def test_grain_comes_back_gray_fine_and_weak() -> None:
+    flat = np.full((80, 80, 3), 0.5, np.float32)
+    for sigma, expected in ((20, 2.0), (0.5, 0.5)):  # of strong noise a little, of weak noise all
+        noisy = flat + np.random.default_rng(0).normal(0, sigma / 255, (80, 80, 1)).astype(np.float32)
+        grain, half = (control(noisy, flat, DenoiseOptions(keep_grain=share)) - flat for share in (1, 0.5))
+        assert 255 * grain[8:-8, 8:-8].std() == pytest.approx(expected, rel=0.1)
+        np.testing.assert_allclose(half, grain / 2, atol=1e-6)
+    coloured = floats(40, 40, 3)
+    grain = control(coloured, coloured * 0 + 0.5, DenoiseOptions(keep_grain=1)) - 0.5
+    assert np.ptp(grain, axis=2).max() < 1e-6, "colour came back"
+    assert np.array_equal(control(noisy, flat, DenoiseOptions()), flat), "grain came back untold"
+    edge = flat.copy()
+    edge[:, 40:] = 1  # softened by a restorer
+    assert abs(control(edge, flat, DenoiseOptions(keep_grain=1)) - flat).max() < 8 / 255
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_detail": 0.7}, {"keep_grain": 1}, {"only": "luma"}, {"only": "chroma"}, {"strength": 0.4}]
+)
 def test_tiles_do_not_show_in_what_is_kept(options: dict[str, Any], tiny: str) -> None:
     noisy = floats(100, 90, 3)
     whole, tiled = (denoise(noisy, 25, weights=tiny, precision="exact", tile=t, **options) for t in (1280, 48))
-    inside = np.s_[:-8, :-8]  # beyond the border, where tiny pads with zeros
+    inside = np.s_[:-12, :-12]  # beyond the border, where tiny pads with zeros
     np.testing.assert_allclose(tiled[inside], whole[inside], atol=1e-6)
 
 
@@ -143,6 +164,7 @@ def test_a_mask_of_another_size_is_refused(tiny: str) -> None:
     [
         ({"only": "color"}, "only is 'color'; it must be all, luma or chroma"),
         ({"keep_detail": 2}, "keep_detail is 2; it must be a number from 0 to 1"),
+        ({"keep_grain": -1}, "keep_grain is -1; it must be a number from 0 to 1"),
         ({"jobs": 0}, "jobs is 0"),
         ({"max_memory": 2**20}, "max_memory is 1M; .* Allow more"),
         ({"overwrite": True, "skip_existing": True}, "both overwrite and skip_existing"),
@@ -278,3 +300,68 @@ def test_nonsense_on_stdin_is_one_line(folder: Path) -> None:
         assert done.stdout == b""
         assert done.stderr.startswith(b"hush: -: ")
         assert done.stderr.count(b"\n") == 1
+
+
+# ---------------------------------------------------------------- what does not change
+
+
+@pytest.mark.parametrize("options", [{"strength": 0}, {"sigma": 0}, {"mask": np.zeros((250, 333), np.uint8)}])
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_file_in_which_nothing_changes_is_copied(options: dict[str, Any], others: int, tiny: str, tmp_path) -> None:
+    """A JPEG that is coded once more would lose once more."""
+    source = HERE / "data" / "mountains.jpg"
+    content = source.read_bytes()
+    (tmp_path / "x.jpg").write_bytes(content)
+    for i in range(others):
+        Image.new("RGB", (333, 250)).save(tmp_path / f"{i}.jpg")
+    settled = DenoiseOptions(weights=tiny, **options)
+    results = list(denoise_files([tmp_path], tmp_path / "out", settled))
+    assert all(isinstance(result, FileResult) for result in results)
+    assert (tmp_path / "out" / "x.jpg").read_bytes() == content
+    png = denoise_file(source, tmp_path / "x.png", settled).target
+    assert np.array_equal(read(png).pixels, read(source).pixels)
+    with pytest.raises(PictureError, match=r"x\.png: exists already"):
+        denoise_file(source, tmp_path / "x.png", settled)
+
+
+def test_a_format_that_does_not_hold_the_picture_is_refused_before_the_work(tmp_path: Path) -> None:
+    Image.fromarray(of_type(np.uint8, 20, 20, 4)).save(tmp_path / "x.png")
+
+    class Never(Identity):
+        def __call__(self, *told: Any, **asked: Any) -> Any:
+            raise AssertionError("it worked in vain")
+
+    with pytest.raises(PictureError, match=r"x\.jpg: uint8 RGB\+alpha pixels; JPEG holds"):
+        denoise_file(tmp_path / "x.png", tmp_path / "x.jpg", DenoiseOptions(weights="identity"), restorer=Never())
+
+
+# ---------------------------------------------------------------- what nobody sees
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_hidden_pixels_stay_and_tell_nothing(dtype: Any, channels: int, tiny: str) -> None:
+    """Whatever lies under full transparency comes back bit for bit, and what is seen comes out the same."""
+    rng = np.random.default_rng(0)
+    full = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1.0
+    noisy = ((0.5 + rng.normal(0, 0.08, (90, 80, channels))).clip(0, 1) * full).astype(dtype)
+    noisy[..., -1] = full
+    noisy[20:70, 30:, -1] = 0
+    hidden = noisy[..., -1] == 0
+    other = noisy.copy()
+    other[hidden, :-1] = (rng.random((hidden.sum(), channels - 1)) * full).astype(dtype)
+    restored, again = denoise(noisy, weights=tiny), denoise(other, weights=tiny)
+    assert np.array_equal(restored[hidden], noisy[hidden])
+    assert np.array_equal(again[hidden], other[hidden])
+    assert np.array_equal(restored[~hidden], again[~hidden])
+    assert not np.array_equal(restored[~hidden], noisy[~hidden])
+
+
+def test_an_estimate_counts_what_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    ramp = np.broadcast_to(np.linspace(60, 180, 200)[:, None, None], (200, 200, 3))
+    pixels = np.dstack([ramp + rng.normal(0, 20, ramp.shape), np.full((200, 200), 255)]).clip(0, 255).astype(np.uint8)
+    pixels[:150, :, :3], pixels[:150, :, 3] = ramp[:150], 0  # clean, but hidden
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    assert run(["estimate", str(tmp_path / "x.png"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["sigma"] == pytest.approx(20, rel=0.1)

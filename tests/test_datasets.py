@@ -97,6 +97,75 @@ def test_pairs_may_differ_by_an_affix_and_share_a_folder(tmp_path):
     ]
 
 
+INSTANCES = ("0001_001_S6_00100_00060_3200_L", "0052_002_S6_01600_01000_5500_N", "0198_010_GP_00400_00800_4400_H")
+
+
+def make_sidd(top, medium=False):
+    for instance in INSTANCES:
+        for frame in ("010", "011") if medium else ("010",):
+            for kind in ("GT", "NOISY"):
+                prefix = f"{instance[:4]}_" if medium else ""
+                draw(top / instance / f"{prefix}{kind}_SRGB_{frame}.PNG", seed=len(kind))
+    (top / "Scene_Instances.txt").write_text("\n".join(INSTANCES))
+
+
+def make_pair_sets(top, lines):
+    for name in ("cam_iso800_1.png", "cam_iso800_2.png", "cam_iso1600_1.png", "other.png"):
+        draw(top / "Photos" / "noisy" / name)
+        draw(top / "Photos" / "clean" / name)
+    make_sidd(top / "Phones" / "Data")
+    rows = ["set\tname\tuse", *("\t".join(line) for line in lines)]
+    (top / "SPLIT.tsv").write_text("\n".join(rows) + "\n")
+
+
+SPLIT_LINES = [
+    ("Photos", "cam_iso800_1.png", "train"),
+    ("Photos", "cam_iso800_2.png", "train"),
+    ("Photos", "cam_iso1600_1.png", "report"),
+    ("Photos", "other.png", "report"),
+    ("Phones", INSTANCES[0], "train"),
+    ("Phones", INSTANCES[1], "report"),
+]
+
+
+def test_pair_sets_learn_from_what_their_table_says(tmp_path):
+    make_pair_sets(tmp_path, SPLIT_LINES)
+    data = open_dataset("pair_sets", tmp_path)
+    assert [(item.name, item.scene) for item in data.train] == [
+        ("Photos/cam_iso800_1.png", "Photos/cam_iso800"),
+        ("Photos/cam_iso800_2.png", "Photos/cam_iso800"),
+        (f"Phones/{INSTANCES[0]}/GT_SRGB_010.PNG", "Phones/001"),
+    ]
+    assert [item.scene for item in data.test] == ["Photos/cam_iso1600", "Photos/other", "Phones/002"]
+    assert len(open_dataset("pair_sets(sets=Phones)", tmp_path).test) == 1
+    assert len(open_dataset('pair_sets(sets="Phones, Photos", scenes="^(.)")', tmp_path).test) == 3
+    make_pair_sets(tmp_path, SPLIT_LINES[2:4])
+    assert open_dataset("pair_sets", tmp_path).train == [], "a set may be for reporting alone"
+
+
+@pytest.mark.parametrize(
+    ("lines", "spec", "said"),
+    [
+        (SPLIT_LINES, "pair_sets(sets=Photo)", "did you mean 'Photos'"),
+        ([("Photos", "gone.png", "train")], "pair_sets", "gone.png"),
+        ([("Photos", "other.png", "test")], "pair_sets", "train or report"),
+        ([("Photos", "other.png")], "pair_sets", "train or report"),
+        (SPLIT_LINES, "pair_sets(table=none.tsv)", "none.tsv"),
+    ],
+)
+def test_wrong_tables_of_pairs_are_named(tmp_path, lines, spec, said):
+    make_pair_sets(tmp_path, lines)
+    with pytest.raises((PictureError, UsageError), match=said):
+        open_dataset(spec, tmp_path)
+
+
+def test_pair_sets_excerpt():
+    data = open_dataset("pair_sets", shared_data("real"))
+    assert Counter(item.name.split("/")[0] for item in data.train) == {"PolyU": 32, "SIDD-small-256nn": 14}
+    assert len(data.test) == 76
+    assert not {item.scene for item in data.train} & {item.scene for item in data.test}
+
+
 def test_pictures_without_a_partner_are_named(tmp_path):
     for name in ("noisy/a.png", "clean/a.png", "noisy/b.png", "clean/c.png"):
         draw(tmp_path / name)
@@ -119,17 +188,6 @@ def test_wrong_options_of_pairs_are_named(tmp_path):
 
 
 # --- SIDD -----------------------------------------------------------------------------------------------------------
-
-INSTANCES = ("0001_001_S6_00100_00060_3200_L", "0052_002_S6_01600_01000_5500_N", "0198_010_GP_00400_00800_4400_H")
-
-
-def make_sidd(top, medium=False):
-    for instance in INSTANCES:
-        for frame in ("010", "011") if medium else ("010",):
-            for kind in ("GT", "NOISY"):
-                prefix = f"{instance[:4]}_" if medium else ""
-                draw(top / instance / f"{prefix}{kind}_SRGB_{frame}.PNG", seed=len(kind))
-    (top / "Scene_Instances.txt").write_text("\n".join(INSTANCES))
 
 
 @pytest.mark.parametrize("medium", [False, True])

@@ -265,6 +265,10 @@ def test_rows_and_summary(restorers: dict[str, Any], folder: Path) -> None:
     assert first["psnr_interval"][0] < first["psnr"] < first["psnr_interval"][1]
     assert first["warning"] is None
     assert "WORSE" in report.summary[1]["warning"]
+    other = evaluate(["same", "half"], [str(folder)], degradations=chains[:1], metrics="ssim", limit=2)
+    assert other.metrics == ("ssim",)
+    assert "WORSE THAN THE INPUT: psnr" in other.summary[1]["warning"], "also where nobody asked for PSNR"
+    assert "WORSE" in other._repr_html_()
 
 
 def test_differences_are_paired(restorers: dict[str, Any], folder: Path) -> None:

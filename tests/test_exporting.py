@@ -28,6 +28,7 @@ SMALL = {  # as different as their options allow, in little time
     "drunet": "drunet(widths=[8, 16], blocks=1, unshuffle=2)",
     "ffdnet": "ffdnet(width=8, depth=3)",
     "unet": "unet(width=4, depth=2, batch_norm=True, sigma_map=True, up=nearest)",
+    "vae": "vae(widths=[4, 8], latent=4, batch_norm=True)",
 }
 
 

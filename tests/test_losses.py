@@ -7,6 +7,7 @@ import torch
 from hush.errors import UsageError
 from hush.imaging import metrics
 from hush.learning.losses import LOSSES, Loss, charbonnier, l1, mse, ssim, total_variation
+from hush.names import find
 
 
 def pair(n=2, channels=3, height=40, width=53, seed=0):
@@ -64,7 +65,7 @@ def test_ssim_gradient_is_that_of_finite_differences():
 def test_gradients_are_finite_at_equality_and_on_flat_pictures(name):
     for clean in (pair()[1], torch.zeros(2, 3, 16, 16), torch.ones(1, 1, 1, 1)):
         restored = clean.clone().requires_grad_()
-        loss = LOSSES[name]
+        loss = find(LOSSES, name, "loss")
         value = loss(restored) if getattr(loss, "regulariser", False) else loss(restored, clean)
         value.backward()
         assert torch.isfinite(value)
@@ -74,7 +75,7 @@ def test_gradients_are_finite_at_equality_and_on_flat_pictures(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_compute_in_float32_whatever_comes(name):
     restored, clean = pair()
-    loss = LOSSES[name]
+    loss = find(LOSSES, name, "loss")
     inputs = (restored,) if getattr(loss, "regulariser", False) else (restored, clean)
     exact = loss(*inputs)
     with torch.autocast("cpu", torch.bfloat16):

@@ -22,6 +22,8 @@ VARIANTS = [
     "unet(width=8, depth=1, up=nearest, residual=false, batch_norm=true)",
     "unet(width=8, depth=3, sigma_map=true, activation=leaky_relu)",
     "unet(widths=[8, 12, 20], unshuffle=2, batch_norm=true)",
+    "vae(widths=[8, 12], latent=4)",
+    "vae(widths=[8, 12, 16], latent=4, batch_norm=true, activation=elu)",
     "dncnn(width=8, depth=4, unshuffle=2, residual=false)",
     "guided_unet(guide=constant, widths=[8, 12], unshuffle=2)",
 ]
@@ -177,15 +179,22 @@ def test_a_guiding_classifier_does_not_learn():
         guided("classifier")
 
 
-def test_default_autoencoder_has_the_classic_layers():
+def test_default_autoencoder_has_the_classic_layers_at_256x256x3():
+    """Conv 32, 64, 128 with pooling; transposed 128, 64, 32; conv 3: layer by layer, with the size of each result."""
     kinds = {nn.Conv2d: "conv", nn.MaxPool2d: "pool", nn.ConvTranspose2d: "up"}
-    layers = [
-        f"{kinds[type(module)]} {getattr(module, 'out_channels', '')}".strip()
-        for module in build("autoencoder").modules()
-        if type(module) in kinds
-    ]
-    down = ["conv 32", "pool", "conv 64", "pool", "conv 128", "pool"]
-    assert layers == [*down, "up 128", "up 64", "up 32", "conv 3"]
+    network, layers = build("autoencoder"), []
+    for module in network.modules():
+        if type(module) in kinds:
+            module.register_forward_hook(
+                lambda module, _, result: layers.append((kinds[type(module)], *result.shape[1:]))
+            )
+    assert restore(network, batch(network, 256, 256)).shape == (1, 3, 256, 256)
+    down = [("conv", 32, 256, 256), ("pool", 32, 128, 128), ("conv", 64, 128, 128), ("pool", 64, 64, 64)]
+    bottom = [("conv", 128, 64, 64), ("pool", 128, 32, 32), ("up", 128, 64, 64)]
+    up = [("up", 64, 128, 128), ("up", 32, 256, 256), ("conv", 3, 256, 256)]
+    assert layers == down + bottom + up
+    # 3x3 weights and biases: 3>32, 32>64, 64>128 | 128>128, 128>64, 64>32, 32>3
+    assert sum(p.numel() for p in network.parameters()) == 93_248 + 239_840 + 867
 
 
 @pytest.mark.parametrize("spec", VARIANTS)
@@ -269,6 +278,8 @@ def test_the_noise_level_is_read():
         ("autoencoder(widths=[8, 8], decoder_widths=[8])", "2 widths down, 1 up"),
         ("autoencoder(output=sigmoid, residual=true)", "without residual"),
         ("autoencoder(up_kernel=1)", "up_kernel is 1"),
+        ("vae(widths=[8])", "two widths or more"),
+        ("vae(latent=0)", "latent is 0"),
     ],
 )
 def test_options_that_make_no_network_are_refused(spec, word):

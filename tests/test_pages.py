@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hush.errors import HushError, PictureError
+import hush
+from hush.errors import HushError, PictureError, UsageError
 from hush.imaging.charts import bar_chart, line_plot, scatter_plot, short_number
 from hush.imaging.pages import Page, encode_picture
 
@@ -47,17 +49,17 @@ class Checker(HTMLParser):
         assert self.open.pop() == tag
 
 
-def tags(html: str) -> list[tuple[str, dict[str, str | None]]]:
+def tags(text: str) -> list[tuple[str, dict[str, str | None]]]:
     checker = Checker()
-    checker.feed(html)
+    checker.feed(text)
     assert checker.open == []
     return checker.seen
 
 
-def embedded(html: str) -> list[np.ndarray]:
+def embedded(text: str) -> list[np.ndarray]:
     return [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-        for data in re.findall(r'src="data:image/\w+;base64,([^"]+)"', html)
+        for data in re.findall(r'src="data:image/\w+;base64,([^"]+)"', text)
     ]
 
 
@@ -89,6 +91,19 @@ def test_nothing_is_fetched_from_anywhere(full_page: Page) -> None:
     assert "url(" not in html
     assert "@import" not in html
     assert "default-src 'none'" in html
+
+
+def test_pages_and_pictures_show_themselves_in_notebooks() -> None:
+    page = Page("A <page>").text("words")
+    frame = page._repr_html_()
+    assert unescape(re.search('srcdoc="([^"]*)"', frame)[1]) == page.html()  # type: ignore[index]
+    image = np.random.default_rng(0).random((5, 7, 3))
+    shown = hush.show(image, image, captions=["one", "<two>"])._repr_html_()
+    assert shown.count("<img") == 2
+    assert "&lt;two&gt;" in shown
+    np.testing.assert_allclose(embedded(shown)[0] / 255, image, atol=0.51 / 255)
+    with pytest.raises(UsageError, match="2 pictures and 1 captions"):
+        hush.show(image, image, captions=["one"])
 
 
 def test_pages_are_the_same_every_time(full_page: Page) -> None:

@@ -8,16 +8,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from hush.cli import run as run_cli
-from hush.errors import HushError, RecipeError
+from hush.errors import HushError, RecipeError, WeightsError
 from hush.judging.findings import Findings, RunFindings
-from hush.judging.judged import Judged, judge_run, open_judged_items
+from hush.judging.judged import Ensemble, Judged, judge_run, open_judged_items
 from hush.judging.plans import plan_runs, read_study, shipped_studies
 from hush.judging.report import BEGIN, END, difference_tables, make_page, result_tables, save_report
 from hush.judging.study import check_study, run_study
+from hush.learning.config import read_tables
 from hush.learning.networks import build_network
 from hush.learning.networks.sizes import Size, measure_size
+from hush.learning.perceptual import find_features
 from hush.learning.runs import read_log
 
 SMALL = """
@@ -59,18 +62,28 @@ def finish(study, out):
     return last.findings
 
 
-SETTINGS = ("full", "quick", "smoke", "cifar10", "cifar10,quick")
+def shipped():
+    for name, path in shipped_studies().items():
+        data = [key for key in read_tables(path)["settings"] if key not in ("quick", "smoke")]
+        for setting in ("full", "quick", "smoke", *data, *(f"{key},quick" for key in data)):
+            yield pytest.param(name, setting, id=f"{name}-{setting}")
 
 
-@pytest.mark.parametrize("name", shipped_studies())
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_shipped_studies_are_right_but_for_the_data(name, setting):
+@pytest.mark.parametrize(("name", "setting"), list(shipped()))
+def test_shipped_studies_are_right_but_for_the_data(name, setting, monkeypatch):
+    monkeypatch.setattr("hush.judging.study.fetch", lambda address: None)  # no test asks the network
+    if "vgg16" in setting:
+        try:
+            find_features("vgg16")
+        except WeightsError as error:
+            pytest.skip(f"{error}")
     study = read_study(name, setting=setting, overrides=["data.set=tiles", "data.root="])
     check_study(study)
     assert plan_runs(study)
     assert study.title
     assert study.needs
-    assert len({run.identity for run in plan_runs(study)}) == len(plan_runs(study))
+    alone = [run for run in plan_runs(study) if not run.training.ensemble]  # an ensemble shares another's run
+    assert len({run.identity for run in alone}) == len(alone) == len({run.identity for run in plan_runs(study)})
     steps = {plan.recipe.length.steps for plan in study.trainings.values() if plan.recipe.method != "classification"}
     assert len(steps) <= 1, "equal steps for all"
 
@@ -189,6 +202,25 @@ def test_trainings_start_from_each_other(tmp_path):
     assert before.identity != after.identity, "what it starts from is part of a run"
 
 
+def test_an_ensemble_is_judged_but_not_trained_again(tmp_path):
+    text = SMALL.replace('network = "unet(width=4, depth=1)"\nstart = ""', "ensemble = true")
+    reports = list(run_study(read_study(write(tmp_path, text)), tmp_path / "out", device="cpu"))
+    assert {report.name for report in reports if report.stage == "training"} == {"a"}
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 1
+    psnrs = {entry["training"]: entry["psnr"] for entry in reports[-1].findings.summary}
+    assert psnrs["a"] != psnrs["b"]
+    assert psnrs["a"] == pytest.approx(psnrs["b"], abs=1)
+
+
+def test_an_ensemble_turns_what_it_tells_and_turns_back_what_it_gets():
+    noisy, sigma_map = torch.rand(2, 3, 5, 7), torch.rand(2, 1, 5, 7)
+    same = Ensemble(lambda batch, sigma_map, label: batch * sigma_map)
+    torch.testing.assert_close(same(noisy, sigma_map=sigma_map), noisy * sigma_map)
+    down = Ensemble(lambda batch, sigma_map, label: batch.roll(1, -2))
+    expected = sum(noisy.roll(shift, side) for shift in (1, -1) for side in (-1, -2)) / 4
+    torch.testing.assert_close(down(noisy), expected)
+
+
 def test_judging_clips_where_told_and_is_the_same_twice(tmp_path):
     study = read_study(write(tmp_path))
     findings = finish(study, tmp_path / "out")
@@ -225,7 +257,10 @@ def findings(tmp_path, monkeypatch):
         one = Judged(rows_of((base + shift).tolist()), {})
         judged.append(
             RunFindings(
-                run, tmp_path, Size(1000, 50 * (run.training.name == "b"), 2.5), dict.fromkeys(study.evaluations, one)
+                run,
+                tmp_path / run.folder,
+                Size(1000, 50 * (run.training.name == "b"), 2.5),
+                dict.fromkeys(study.evaluations, one),
             )
         )
     card = {
@@ -253,6 +288,8 @@ def test_the_summary_stands_beside_the_origin_and_warns(findings):
     assert entry["origin"] == {"psnr": 99.0, "parameters": 10}
     assert entry["reached"] == {"psnr": False, "parameters": False}
     assert entry["warning"].startswith("WORSE THAN THE INPUT")
+    assert entry["gain"] == pytest.approx(entry["psnr"] - entry["psnr_input"])
+    assert entry["gain_interval"][0] < entry["gain"] < entry["gain_interval"][1]
     assert any(warning.startswith("a, clipped: WORSE") for warning in findings.warnings)
     content = json.loads(findings.to_json())
     assert content["warnings"] == findings.warnings
@@ -305,3 +342,39 @@ def test_the_smoke_form_of_every_study_runs(name, tmp_path, capsys):
     if content["warnings"]:  # two steps restore nothing
         assert "WORSE THAN THE INPUT" in out.err
         assert "WORSE THAN THE INPUT" in page
+
+
+def test_unaligned_views_are_looked_at_and_not_measured_against_each_other(tmp_path):
+    text = SMALL.replace("clip = true", "aligned = false").replace('origin = "noise"', "")
+    findings = finish(read_study(write(tmp_path, text)), tmp_path / "out")
+    entry = next(e for e in findings.summary if e["evaluation"] == "clipped")
+    assert "psnr" not in entry
+    assert min(entry["sharpness"], entry["sharpness_input"]) > 0
+    titles = [table.headers for table in result_tables(findings)]
+    assert any("sharpness [95 %]" in headers for headers in titles)
+    assert "does not match the other to the pixel" in make_page(findings).html()
+
+
+def test_further_metrics_and_only_good_inputs(tmp_path):
+    text = SMALL.replace("clip = true", "least_input = 14.5").replace('origin = "noise"', "")
+    study = read_study(write(tmp_path, 'metrics = ["lpips"]\n' + text))
+    findings = finish(study, tmp_path / "out")
+    everything, good = (findings.runs[0].judged[name].rows for name in ("noise", "clipped"))
+    assert good == [row for row in everything if row["psnr_input"] >= 14.5]
+    assert all(row["lpips"] > 0 for row in everything)
+    with pytest.raises(RecipeError, match="none of 3 pictures has 90 dB"):
+        finish(read_study(write(tmp_path, text.replace("14.5", "90"))), tmp_path / "out")
+    with pytest.raises(HushError, match="did you mean 'lpips'"):
+        finish(read_study(write(tmp_path, 'metrics = ["lpip"]\n' + text)), tmp_path / "other")
+
+
+def test_a_setting_may_reach_every_evaluation(tmp_path):
+    study = read_study(write(tmp_path), overrides=["evaluations.*.pictures=2"])
+    assert [e.pictures for e in study.evaluations.values()] == [2, 2]
+    assert study.setting == "full"
+
+
+def test_single_seeds_stand_in_the_table(findings):
+    table = result_tables(findings)[0]
+    assert table.headers[-1] == "PSNR, dB, single seeds"
+    assert table.rows[1][-1].count(",") == 1

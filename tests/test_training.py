@@ -19,6 +19,7 @@ from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
 from hush.learning.runs import read_log
 from hush.learning.training import Progress, train
+from hush.learning.validation import falls_short
 from hush.restoring.weights import open_weights
 
 TINY = [
@@ -68,7 +69,7 @@ def test_a_run_directory_holds_everything(pictures, tmp_path):
     assert [r.validation is not None for r in reports if r.step in (6, 12)] == [True, True]
     for name in (
         "recipe.json", "log.jsonl", "curves.png", "samples/step-0000012.png", "best.safetensors", "last.safetensors",
-        "best.onnx", "last.onnx", "checkpoint.safetensors",
+        "best.onnx", "last.onnx", "checkpoint.safetensors", "data.png",
     ):  # fmt: skip
         assert (tmp_path / "run" / name).stat().st_size > 0, name
     last = read_log(tmp_path / "run")[-1]
@@ -79,6 +80,15 @@ def test_a_run_directory_holds_everything(pictures, tmp_path):
     assert card["training"]["steps"] == 12
     assert card["data"] == "6 pictures: " + pictures.name
     assert str(pictures.parent) not in json.dumps(card)
+
+
+def test_the_patches_are_drawn_as_the_network_gets_them(pictures, tmp_path):
+    recipe = tiny(pictures, "length.steps=1", "degradation=gaussian(sigma=50)", "data.early_steps=0")
+    list(train(recipe, tmp_path / "run", extras=False))
+    grid = np.asarray(Image.open(tmp_path / "run" / "data.png")) / 255.0
+    assert grid.shape == (2 * (32 + 4), 4 * (32 + 4), 3)  # noisy above clean, four patches, white edges
+    noisy, clean = grid[:32, :32], grid[36:68, :32]
+    assert 0.1 < (noisy - clean).std() < 50 / 255  # clipped where it is drawn
 
 
 def test_it_learns(pictures, tmp_path):
@@ -255,3 +265,20 @@ def test_the_run_is_plain_files(pictures, tmp_path):
     list(train(tiny(pictures, "length.steps=2"), tmp_path / "run"))
     left = [path for path in Path(tmp_path / "run").rglob("*") if path.suffix == ".tmp"]
     assert not left
+
+
+@pytest.mark.parametrize(
+    ("figures", "short"),
+    [
+        ({"psnr": 19.9, "psnr_input": 20.0}, True),
+        ({"psnr": float("nan"), "psnr_input": 20.0}, True),
+        ({"psnr": 20.0, "psnr_input": 20.0}, False),
+        ({"accuracy": 0.1}, False),
+        ({}, False),
+    ],
+)
+def test_a_report_says_when_restored_is_worse_than_noisy(figures, short):
+    assert falls_short(figures) is short
+    progress = Progress(7, 0.5, 1.0, 1.0, {"loss": 0.25, "mse": 0.25}, 1.0, 2.0, 3.0, 0.0, validation=figures or None)
+    assert ("WORSE THAN THE INPUT (20.00 dB)" in str(progress)) is short
+    assert str(progress).startswith("step 7  50%  loss 0.25")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hush.imaging.estimation import estimate_noise
+    from hush.imaging.pages import show
     from hush.judging.evaluation import evaluate
     from hush.learning.training import train
     from hush.restoring.denoising import denoise
@@ -23,10 +24,11 @@ _PLACES = {
     "estimate_noise": "hush.imaging.estimation",
     "evaluate": "hush.judging.evaluation",
     "open_weights": "hush.restoring.weights",
+    "show": "hush.imaging.pages",
     "train": "hush.learning.training",
 }
 
-__all__ = ["__version__", "denoise", "estimate_noise", "evaluate", "open_weights", "train"]
+__all__ = ["__version__", "denoise", "estimate_noise", "evaluate", "open_weights", "show", "train"]
 
 
 def __getattr__(name: str) -> Any:

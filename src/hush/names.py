@@ -129,7 +129,7 @@ def parse_call(text: str) -> Call:
 def parse_value(text: str) -> Any:
     """Read a literal (25, 0.5, true, [1, 2], 'word'), a range ``0..75`` or a bare word."""
     low, dots, high = text.partition("..")
-    if dots:
+    if dots and not text.startswith(("'", '"', "[")):
         try:
             bounds = Range(float(low), float(high))
         except ValueError:

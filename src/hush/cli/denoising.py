@@ -113,6 +113,16 @@ def denoise(
             help="How much of the fine luminance texture to give back, without colour noise; 0.5 if no number follows.",
         ),
     ] = 0.0,
+    keep_grain: Annotated[
+        float,
+        typer.Option(
+            "--keep-grain",
+            metavar="0..1",
+            rich_help_panel=CONTROL,
+            help="How much natural luminance grain to give back, never more than a little, so that nothing looks "
+            "like plastic.",
+        ),
+    ] = 0.0,
     mask: Annotated[
         str | None,
         typer.Option(
@@ -214,6 +224,7 @@ def denoise(
         threads=threads,
         overwrite=overwrite,
         keep_detail=keep_detail,
+        keep_grain=keep_grain,
         only="luma" if only_luma else "chroma" if only_chroma else "all",
         mask=mask,
         skip_existing=skip_existing,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 from collections import deque
@@ -16,6 +15,7 @@ from hush.cli.console import bar, complain, duration, say, show_table
 
 if TYPE_CHECKING:
     from hush.judging.findings import Findings
+    from hush.judging.search import Search, SearchProgress
     from hush.judging.study import StudyProgress
     from hush.learning.training import Progress
 
@@ -71,6 +71,32 @@ def follow_study(reports: Generator[StudyProgress, None, None], name: str) -> Fi
     return findings
 
 
+def follow_search(reports: Generator[SearchProgress, None, None], search: Search, folder: Path) -> None:
+    """Show a search until it ends, write its report and print its trials.
+
+    The first Ctrl-C ends it after a report, and raises KeyboardInterrupt.
+    """
+    from hush.judging.trials import save_trials, trial_table
+
+    report = None
+    try:
+        with _asked_to_stop() as asked, bar(search.name, 1.0) as show:
+            for report in _until(asked, reports):
+                show(report.share, description=str(report))
+                if report.trial is not None and not report.trials:
+                    say(str(report))
+    except KeyboardInterrupt:
+        complain("stopped. The same command goes on where it was")
+        raise
+    if report is not None and report.trials:
+        table = trial_table(search, report.trials)
+        show_table(table.headers, table.rows, title=table.title)
+        page = save_trials(search, report.trials, folder)
+        if report.trial is not None and report.trial.warning:
+            complain(f"WARNING: the best trial: {report.trial.warning}")
+        say(f"Report: {page}; the best: hush train {folder / 'best.json'}")
+
+
 def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
     """Show a training as a bar, and a line for each validation; warn if it ends worse than its input."""
     judged: dict[str, float] = {}
@@ -82,7 +108,9 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
             if report.validation:
                 judged = report.validation
                 say(training_line(report))
-    if judged and judged.get("psnr", 0) < judged.get("psnr_input", -math.inf):
+    from hush.learning.validation import falls_short
+
+    if falls_short(judged):
         complain(
             f"WARNING: restored pictures ({judged['psnr']:.2f} dB) are further from the clean ones than the noisy "
             f"pictures were ({judged['psnr_input']:.2f} dB). Train longer, or look at {folder / 'curves.png'}"
@@ -90,20 +118,10 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
     say(f"Run directory: {folder}. Use it: hush denoise PICTURE --weights {folder / 'best.onnx'}")
 
 
-FORMS = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "accuracy": "accuracy {:.1%}"}
-
-
 def training_line(report: Progress) -> str:
     """Return a report of a training as one line."""
-    parts = [f"step {report.step}", f"{report.share:.0%}"]
-    single = len(report.losses) == 2 and "loss" in report.losses  # the sum of one term
-    parts += [f"{name} {value:.4g}" for name, value in report.losses.items() if name == "loss" or not single]
-    judged = report.validation or {}
-    parts += [form.format(judged[name]) for name, form in FORMS.items() if name in judged]
-    if judged.get("psnr", 0.0) < judged.get("psnr_input", 0.0):
-        parts.append(f"WORSE THAN THE INPUT ({judged['psnr_input']:.2f} dB)")
-    parts += [f"{report.images_per_second:.1f} images/s", f"{report.megapixels_per_second:.2f} MP/s"]
-    return "  ".join([*parts, f"waiting {report.waiting:.1%}", f"{duration(report.remaining)} left"])
+    speeds = [f"{report.images_per_second:.1f} images/s", f"{report.megapixels_per_second:.2f} MP/s"]
+    return "  ".join([str(report), *speeds, f"waiting {report.waiting:.1%}", f"{duration(report.remaining)} left"])
 
 
 @contextmanager

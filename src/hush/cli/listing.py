@@ -95,9 +95,18 @@ def _list_studies() -> list[Part]:
     return [{"name": name, "options": "", "summary": read_study(name).title} for name in shipped_studies()]
 
 
+def _list_searches() -> list[Part]:
+    try:
+        from hush.judging.search import read_search, shipped_searches
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return [{"name": name, "options": "", "summary": read_search(name).title} for name in shipped_searches()]
+
+
 SECTIONS: dict[str, Callable[[], list[Part]]] = {
     **{name: lambda place=place: _list_table(*place) for name, place in TABLES.items()},  # type: ignore[misc]
     "weights": _list_weights,
     "recipes": _list_recipes,
     "studies": _list_studies,
+    "searches": _list_searches,
 }

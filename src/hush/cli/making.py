@@ -36,6 +36,13 @@ def study_names() -> list[str]:
     return list(shipped_studies())
 
 
+def search_names() -> list[str]:
+    """Return what completes SEARCH."""
+    from hush.judging.search import shipped_searches
+
+    return list(shipped_searches())
+
+
 def section_names() -> list[str]:
     """Return what completes `hush list`."""
     from hush.cli.listing import SECTIONS
@@ -45,7 +52,7 @@ def section_names() -> list[str]:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (train, evaluate, bench, study, export):
+    for command in (train, evaluate, bench, study, search, export):
         app.command(rich_help_panel=PANEL)(command)
     app.command("list", rich_help_panel=PANEL)(list_parts)
 
@@ -56,7 +63,8 @@ def train(
         typer.Argument(
             metavar="RECIPE",
             autocompletion=recipe_names,
-            help="A .toml or .json file, or the name of a recipe that ships (see: hush list recipes).",
+            help="A .toml or .json file, or the name of a recipe that ships (see: hush list recipes). "
+            "A config.json with the keys model, datset, save_weight_path, load_weigth_path, device is read too.",
         ),
     ],
     settings: Annotated[
@@ -92,13 +100,15 @@ def train(
     """
     need("torch", "train")
     from hush.cli.following import follow
-    from hush.learning.config import read_recipe
+    from hush.learning.orders import read_order
     from hush.learning.training import train as train_by
 
-    settled = read_recipe(recipe, settings or ())
-    folder = out or Path("runs") / settled.name
-    reports = train_by(settled, folder, resume=resume, start=start, device=device)
-    follow(reports, settled.name, folder)
+    order = read_order(recipe, settings or ())
+    name = order.recipe.name
+    folder = out or Path(order.out or Path("runs") / name)
+    device = order.device if order.device and device == "auto" else device
+    reports = train_by(order.recipe, folder, resume=resume, start=start or order.start, device=device)
+    follow(reports, name, folder)
 
 
 def evaluate(
@@ -115,7 +125,10 @@ def evaluate(
     data: Annotated[
         list[str],
         typer.Option(
-            "--data", metavar="DATA", help="A folder of clean pictures, or pairs:NOISY,CLEAN. May be repeated."
+            "--data",
+            metavar="DATA",
+            help="A folder of clean pictures, pairs:NOISY,CLEAN, or sidd:FOLDER (SIDD's validation blocks). "
+            "May be repeated.",
         ),
     ],
     degradation: Annotated[
@@ -292,6 +305,50 @@ def study(
     findings = follow_study(run_study(plan, folder, device=device), plan.name)
     page = save_report(findings, folder, command=shlex.join(words), tables=tables)
     say(f"Report: {page}; figures: {page.with_suffix('.json')}, {page.with_suffix('.md')}")
+
+
+def search(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SEARCH",
+            autocompletion=search_names,
+            help="A .toml file, or the name of a search that ships (see: hush list searches).",
+        ),
+    ],
+    settings: Annotated[
+        Options,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the search, or of its base recipe. Repeatable."
+        ),
+    ] = None,
+    setting: Annotated[str, typer.Option(metavar="smoke|full", help="How much of it: seconds, or all.")] = "full",
+    trials: Annotated[int | None, typer.Option(help="How many choices of values to try, over all calls.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder of trials and report. Default: searches/NAME-SETTING.")
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Search for good settings of a recipe. Needs hush[search].
+
+    Trials that fall behind are ended early. After Ctrl-C or a kill the same
+    command goes on, and more --trials go on from those that there are.
+    Writes best.json, a recipe for hush train, and NAME.html.
+
+    \b
+    hush search o5-autoencoder --setting smoke
+    hush search my-search.toml --set data.root=PAIRS --trials 40
+    hush train searches/my-search-full/best.json --set length.steps=20000
+    """
+    need("torch", "train")
+    need("optuna", "search")
+    from hush.cli.following import follow_search
+    from hush.judging.search import read_search, run_search
+
+    more = [f"trials={trials}"] if trials is not None else []
+    plan = read_search(source, setting=setting, overrides=[*(settings or ()), *more])
+    folder = out or Path("searches") / f"{plan.name}-{setting}"
+    follow_search(run_search(plan, folder, device=device), plan, folder)
 
 
 def export(

@@ -78,15 +78,15 @@ def _estimate_row(entry: dict[str, Any]) -> list[str]:
 
 
 def _estimate(path: Path) -> dict[str, Any]:
-    from hush.imaging.arrays import decode
+    from hush.imaging.arrays import decode, shown
     from hush.imaging.estimation import estimate_noise
     from hush.imaging.files import read_pages
     from hush.imaging.ranges import value_range
 
     picture = next(iter(read_pages(path)))  # of a stack or animation the first page speaks for all
     scale = value_range(picture.pixels, declared=picture.full_scale, cmyk=picture.cmyk)
-    image, _ = decode(picture.pixels, full_scale=scale, cmyk=picture.cmyk)
-    found = estimate_noise(image)
+    image, encoding = decode(picture.pixels, full_scale=scale, cmyk=picture.cmyk)
+    found = estimate_noise(shown(image, encoding, judged=True))
     return {"file": path, **vars(found), "white": found.white, "varies": found.varies}
 
 

@@ -60,6 +60,22 @@ def decode(
     return image, Encoding(array.dtype, squeeze, high, alpha, low)
 
 
+def shown(image: NDArray[np.float32], encoding: Encoding, *, judged: bool = False) -> NDArray[np.float32]:
+    """Return an image in which nothing tells what lies under full transparency: it is gray.
+
+    ``judged`` puts blocks of the darkest and brightest values there, so that whoever looks for noise, among the patches
+    with the least texture, looks elsewhere; gray would leave patches that are half noise, half none.
+    """
+    if encoding.alpha is None or encoding.alpha.all() or not encoding.alpha.any():
+        return image
+    hidden = (encoding.alpha == 0)[..., np.newaxis]
+    if not judged:
+        return np.where(hidden, np.float32(0.5), image)
+    rows, columns = (np.arange(side) // 4 % 2 for side in image.shape[:2])
+    seen = image[encoding.alpha != 0]  # (N, C)
+    return np.where(hidden, np.where((rows[:, None] == columns)[..., np.newaxis], seen.min(0), seen.max(0)), image)
+
+
 def _bounds(full_scale: Range) -> tuple[float, float]:
     """Return the values that become 0.0 and 1.0; raises PictureError if they are none."""
     low, high = full_scale if isinstance(full_scale, tuple) else (0.0, float(full_scale))

@@ -10,6 +10,7 @@ import errno
 import glob
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ __all__ = [
     "Metadata",
     "Pages",
     "Picture",
+    "copy",
     "find_pictures",
     "is_picture",
     "output_path",
@@ -76,6 +78,16 @@ def read_pages(source: str | os.PathLike[str]) -> Pages:
             yield picture
 
     return replace(pages, open=pictures, path=path)
+
+
+def copy(source: str | os.PathLike[str], target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Copy a file as it is, whole or not at all; raises PictureError for what `write` does."""
+    path = Path(target)
+    with _named(path):
+        _check_place(path, overwrite)
+        with Path(source).open("rb") as file, _publish(path, overwrite) as out:
+            shutil.copyfileobj(file, out)
+    return path
 
 
 def _alone(picture: Picture) -> Pages:
@@ -163,10 +175,7 @@ def write_pages(
     try:
         entry = FORMATS[_format_for(path, like)]
         _check_holds_pages(entry, like)
-        if path.exists() and not overwrite:
-            raise PictureError("exists already. Name another file, or allow overwriting")
-        if not path.parent.is_dir():
-            raise PictureError(f"there is no folder {path.parent}. Make it first")
+        _check_place(path, overwrite)
         with _publish(path, overwrite) as file:
             _encode(file, entry, watched(), like, path)
     except Exception as error:
@@ -184,6 +193,14 @@ def written_as(target: Path, like: Pages | Picture) -> Format:
     """Return the format that a target will be written in; raises PictureError if its suffix names none."""
     with _named(target):
         return FORMATS[_format_for(target, like)]
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    """Raise PictureError if a file cannot be written here."""
+    if path.exists() and not overwrite:
+        raise PictureError("exists already. Name another file, or allow overwriting")
+    if not path.parent.is_dir():
+        raise PictureError(f"there is no folder {path.parent}. Make it first")
 
 
 def _format_for(path: Path, like: Pages | Picture) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.errors import HushError, PictureError
+from hush.errors import HushError, PictureError, UsageError
 from hush.imaging import charts
 
 Picture = NDArray[Any] | bytes
@@ -193,6 +193,13 @@ class Page:
             f"<body>\n<main>\n<h1>{title}</h1>\n{body}\n</main>\n<script>\n{script}</script>\n</body>\n</html>\n"
         )
 
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook, in a frame as high as it needs."""
+        bottom = "this.contentDocument.querySelector('main').getBoundingClientRect().bottom"
+        style = "width: 100%; height: 700px; border: 0"
+        fit = f"this.style.height = Math.ceil({bottom}) + 'px'"
+        return f'<iframe srcdoc="{escape(self.html())}" onload="{fit}" style="{style}"></iframe>'
+
     def save(self, path: str | Path) -> Path:
         """Write the page to a file, whole or not at all, and return its path.
 
@@ -220,6 +227,43 @@ class Page:
     def _embed(self, image: Picture) -> _Embedded:
         data = image if isinstance(image, bytes) else encode_picture(image, quality=self.quality)
         return _Embedded(data)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures side by side, as a notebook shows them."""
+
+    images: Sequence[Picture]
+    captions: Sequence[str]
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f'<figure style="margin: 0; flex: 0 1 auto; text-align: center">'
+            f'<img src="{_Embedded(image if isinstance(image, bytes) else encode_picture(image)).source}" '
+            f'alt="{escape(caption)}" style="max-width: 100%"><figcaption>{escape(caption)}</figcaption></figure>'
+            for image, caption in zip(self.images, self.captions, strict=True)
+        )
+        return f'<div style="display: flex; gap: 8px">{cells}</div>'
+
+
+def show(*images: Picture, captions: Sequence[str] | None = None) -> Shown:
+    """Show pictures side by side in a notebook, at most as wide as it is.
+
+    Args:
+        images: arrays (H, W) or (H, W, C), floats in [0, 1] or integers over their whole range; or bytes of a PNG,
+            JPEG, WebP or GIF file.
+        captions: one for each.
+
+    Raises PictureError for what is no picture, UsageError for another number of captions.
+
+    Example:
+        >>> import numpy as np, hush
+        >>> hush.show(np.zeros((4, 4)), captions=["black"])._repr_html_().count("<img")
+        1
+    """
+    if captions is not None and len(captions) != len(images):
+        raise UsageError(f"{len(images)} pictures and {len(captions)} captions; give one for each")
+    return Shown(images, list(captions) if captions is not None else [""] * len(images))
 
 
 class _Embedded:

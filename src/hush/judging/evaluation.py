@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from hush.imaging.arrays import decode
 from hush.imaging.files import read
 from hush.imaging.metrics import to_eight_bit
 from hush.judging.metrics import open_metric
-from hush.judging.pictures import PAIRS, JudgedData, JudgedPicture, open_data
+from hush.judging.pictures import PAIRS, Block, JudgedData, JudgedPicture, Source, open_data
 from hush.judging.protocol import Protocol
-from hush.judging.results import Report, Row
+from hush.judging.results import GUARD, Report, Row
 from hush.restoring.denoising import Restorer, open_restorer
 
 Image = NDArray[np.float32]
@@ -79,7 +78,8 @@ def evaluate(
         >>> report.summary[0]["psnr"], report.summary[0]["psnr_interval"]  # doctest: +SKIP
     """
     protocol = Protocol(_names(metrics, "metrics"), clip, quantise, seed, sigma, scenes, limit).checked()
-    judges = {name: open_metric(name) for name in protocol.metrics}
+    # PSNR whatever is asked for: that weights lose against their input must not go unseen
+    judges = {name: open_metric(name) for name in (*protocol.metrics, GUARD)}
     sets = [open_data(name, scenes=scenes, limit=limit) for name in _names(data, "data")]
     chains = open_chains(degradations, sets)
     options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "threads": threads}
@@ -166,54 +166,66 @@ def cases(sets: Sequence[JudgedData], chains: Mapping[str, Any], protocol: Proto
     for source in sets:
         for number, picture in enumerate(source.pictures):
             clean = to_eight_bit(read_clean(picture.clean))
-            for name, (noisy, true_sigma) in _degraded(picture, clean, chains, protocol.seed + number):
+            for name, (noisy, true_sigma, target) in _degraded(picture, clean, chains, protocol.seed + number):
                 if protocol.quantise:
                     noisy = to_eight_bit(noisy)
                 elif protocol.clip:
                     noisy = noisy.clip(0, 1)
-                yield Case(source.name, name, picture, number == 0, clean, noisy, protocol.told(true_sigma))
+                yield Case(source.name, name, picture, number == 0, target, noisy, protocol.told(true_sigma))
 
 
 def _degraded(
     picture: JudgedPicture, clean: Image, chains: Mapping[str, Any], seed: int
-) -> Iterator[tuple[str, tuple[Image, float | None]]]:
-    """Yield the noisy views of a picture by degradation, with the sigma of their Gaussian part."""
+) -> Iterator[tuple[str, tuple[Image, float | None, Image]]]:
+    """Yield the noisy views of a picture by degradation, with the sigma of their Gaussian part and what is true."""
     if picture.noisy is not None:
-        yield "", (_read_noisy(picture.noisy, picture.clean, clean), None)
+        yield "", (_read_noisy(picture, clean), None, clean)
         return
     for name, chain in chains.items():
         yield name, _degrade(clean, chain, seed)
 
 
-def read_clean(path: Path) -> Image:
-    picture = read(path)
+def read_clean(source: Source) -> Image:
+    """Read a clean picture as (H, W, C). Raises PictureError, naming it, if it cannot be read."""
+    if isinstance(source, Block):
+        return decode(source.pixels)[0]
+    picture = read(source)
     try:
         return decode(picture.pixels, full_scale=picture.full_scale, cmyk=picture.cmyk)[0]
     except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error
+        raise PictureError(f"{source}: {error}") from error
 
 
-def _read_noisy(path: Path, clean_path: Path, clean: Image) -> Image:
-    noisy = read_clean(path)
+def _read_noisy(picture: JudgedPicture, clean: Image) -> Image:
+    assert picture.noisy is not None
+    noisy = read_clean(picture.noisy)
     if noisy.shape != clean.shape:
         came, wanted = (
             f"{width}x{height} in {channels} channels" for height, width, channels in (noisy.shape, clean.shape)
         )
-        raise PictureError(f"{path} is {came}, {clean_path} is {wanted}; the two views of a pair must agree")
+        raise PictureError(
+            f"{picture.noisy} is {came}, {picture.clean} is {wanted}; the two views of a pair must agree"
+        )
     return noisy
 
 
-def _degrade(clean: Image, chain: Any, seed: int) -> tuple[Image, float | None]:
-    """Return the noisy picture and the sigma of its Gaussian part, if it has one.
+def _degrade(clean: Image, chain: Any, seed: int) -> tuple[Image, float | None, Image]:
+    """Return the noisy picture, the sigma of its Gaussian part if it has one, and what is to be restored.
 
     On the processor whatever the device, so that the noise is the same everywhere.
     """
     import torch
 
     batch = torch.from_numpy(np.ascontiguousarray(clean.transpose(2, 0, 1)[None]))  # (1, C, H, W)
-    noisy, sigma_map = chain(batch, torch.Generator().manual_seed(seed))
-    image = np.ascontiguousarray(noisy[0].permute(1, 2, 0).numpy())
-    return image, None if sigma_map is None else round(float(sigma_map[0, 0, 0, 0]) * 255, 4)  # float32 has no more
+    noisy, sigma_map, target = chain(batch, torch.Generator().manual_seed(seed))
+    # float32 has no more decimals
+    sigma = None if sigma_map is None else round(float(sigma_map[0, 0, 0, 0]) * 255, 4)
+    return _image(noisy), sigma, clean if target is None else to_eight_bit(_image(target))
+
+
+def _image(batch: Any) -> Image:
+    """Return the one picture of a batch (1, C, H, W) as (H, W, C)."""
+    return np.ascontiguousarray(batch[0].permute(1, 2, 0).numpy())
 
 
 def _judge(case: Case, weights: str, restorer: _Timed, judges: Mapping[str, Metric], given: Mapping[str, float]) -> Row:

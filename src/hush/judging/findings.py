@@ -40,7 +40,8 @@ class Findings:
 
     @cached_property
     def summary(self) -> list[Row]:
-        """One per training and evaluation: n, each metric with its 95 % interval, that of the input, the origin's
+        """One per training and evaluation: n, each metric with its 95 % interval, that of the input, the gain in PSNR
+        over it with its interval, the origin's
         figures and which of them are ``reached``, the means of single seeds, and a warning or None."""
         cells = ((name, evaluation) for evaluation in self.study.evaluations for name in self.study.trainings)
         return [self._summary(*cell) for cell in cells if self._judged(*cell)]
@@ -79,6 +80,8 @@ class Findings:
             entry[f"{name}_seeds"] = [float(np.mean([row[name] for row in one.rows])) for one in judged]
             if f"{name}_input" in rows[0]:
                 entry[f"{name}_input"] = estimate([(row[f"{name}_input"], row["scene"]) for row in rows])[0]
+        if "psnr_input" in rows[0]:
+            entry["gain"], entry["gain_interval"] = estimate([(_gain(row), row["scene"]) for row in rows])
         entry["origin"] = dict(origin)
         if origin and "parameters" in plan.origin:
             entry["origin"]["parameters"] = plan.origin["parameters"]
@@ -108,7 +111,8 @@ class Findings:
     @property
     def hours(self) -> float:
         """Return how long all trainings took together."""
-        return float(sum(card["training"]["hours"] for card in self.cards))
+        trained = {found.folder: card["training"]["hours"] for found, card in zip(self.runs, self.cards, strict=True)}
+        return float(sum(trained.values()))  # a run that is judged twice counts once
 
     def to_json(self) -> str:
         """Return protocol, trainings, summary, differences and warnings as JSON; infinite and NaN become null."""
@@ -159,9 +163,19 @@ def protocol_words(study: Study) -> list[str]:
         "Restored and input are clamped to [0, 1] and rounded to 8 bit before they are measured. PSNR in dB over all "
         "values of a picture, then the mean over pictures. SSIM is that of Wang et al. 2004 (Gaussian window); SSIM, "
         "uniform is scikit-image's default (7x7).",
+        *_unaligned_words(study),
         "95 % intervals: percentile bootstrap over pictures (over scenes where they share one); several seeds are "
         f"averaged picture by picture first. Judged are the {study.weights} weights of each run.",
     ]
+
+
+def _unaligned_words(study: Study) -> list[str]:
+    names = ", ".join(name for name, evaluation in study.evaluations.items() if not evaluation.aligned)
+    sentence = (
+        f"In {names} the clean view does not match the other to the pixel: PSNR and SSIM would mean nothing. Shown are "
+        "the pictures and their sharpness, the rms of the luminance's Laplacian on the 8-bit scale."
+    )
+    return [sentence] if names else []
 
 
 def _mean_rows(judged: Sequence[Judged]) -> list[Row]:
@@ -173,6 +187,12 @@ def _mean_rows(judged: Sequence[Judged]) -> list[Row]:
         {**rows[0], **{name: math.fsum(row[name] for row in rows) / len(rows) for name in numbers}}
         for rows in zip(*(one.rows for one in judged), strict=True)
     ]
+
+
+def _gain(row: Row) -> float:
+    """Return by how many dB a restored picture is nearer to the clean one than the noisy picture was."""
+    restored, given = row["psnr"], row["psnr_input"]
+    return 0.0 if restored == given else float(restored - given)  # both may be infinite
 
 
 def _reached(ours: float, origin: float, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from hush.errors import RecipeError
-from hush.imaging.metrics import psnr, ssim, ssim_uniform, to_eight_bit
+from hush.imaging.metrics import psnr, sharpness, ssim, ssim_uniform, to_eight_bit
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation
 from hush.learning.config import Recipe
@@ -31,11 +32,14 @@ from hush.learning.runs import open_saved
 from hush.learning.updating import open_autocast
 from hush.learning.validation import Views, as_image, classified, open_views, sample
 
-AT_ONCE = 32  # pictures of one shape
+AT_ONCE = 32  # pictures of one shape, at most,
+PIXELS_AT_ONCE = 2**20  # and not more pixels together, as every feature of the network takes as much memory
 SHOWN = 4
 LARGEST = 192  # pixels along a side of what is shown
 METRICS: dict[str, Callable[..., float]] = {"psnr": psnr, "ssim": ssim, "ssim_uniform": ssim_uniform}
 """What is always measured."""
+UNALIGNED: dict[str, Callable[..., float]] = {"sharpness": lambda seen, clean: sharpness(seen)}
+"""What is measured where the clean view is another picture, pixel by pixel."""
 
 Bytes = NDArray[np.uint8]
 Image = NDArray[np.float32]
@@ -72,6 +76,7 @@ def judge_run(
     device: str = "auto",
     *,
     metrics: Sequence[str] = (),
+    ensemble: bool = False,
 ) -> Judged:
     """Judge a finished run, or read what was found before.
 
@@ -83,15 +88,18 @@ def judge_run(
         items: the pictures, as `open_judged_items` gives them.
         device: auto, cpu, cuda or mps.
         metrics: of restorers, beside those that are always measured.
+        ensemble: judge the mean over eight views.
 
     Raises RecipeError if no picture is left to judge.
     """
-    content = json.dumps([asdict(evaluation), weights, len(items), *metrics], sort_keys=True)
+    content = json.dumps(
+        [asdict(evaluation), weights, len(items), *metrics, *(["ensemble"] if ensemble else [])], sort_keys=True
+    )
     kept = folder / "judged" / f"{evaluation.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}.npz"
     if not kept.exists():
-        judges = METRICS | {name: open_metric(name) for name in metrics}
+        judges = METRICS | {name: open_metric(name) for name in metrics} if evaluation.aligned else UNALIGNED
         path = folder / f"{weights}.safetensors"
-        _keep(kept, _judge(path, recipe, evaluation, items, choose_device(device), judges))
+        _keep(kept, _judge(path, recipe, evaluation, items, choose_device(device), judges, ensemble))
     with np.load(kept, allow_pickle=False) as file:
         return Judged(json.loads(str(file["rows"])), {key: file[key] for key in file.files if key != "rows"})
 
@@ -111,10 +119,12 @@ def _judge(
     items: Sequence[Item],
     device: torch.device,
     judges: Mapping[str, Callable[..., float]],
+    ensemble: bool,
 ) -> Judged:
     restorer = restores(recipe.method)
     network, card = open_saved(path, build_network if restorer else build_classifier)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    restore: Callable[..., Tensor] = Ensemble(network) if ensemble else network
     store = PictureStore(card.channels, evaluation.data.cache)
     autocast = open_autocast(device, recipe.precision)
     rows: list[Row] = []
@@ -122,7 +132,7 @@ def _judge(
     with torch.inference_mode(), autocast():
         for group, views in _groups(items, evaluation, store):
             if restorer:
-                found = _restored(network, views, device, judges)
+                found = _restored(restore, views, device, judges)
             else:
                 found = _classified(network, group, views, device)
             for item, (figures, pictures) in zip(group, found, strict=True):
@@ -158,12 +168,17 @@ def _groups(items: Sequence[Item], evaluation: Evaluation, store: PictureStore) 
         views = open_views(item, evaluation.seed + number, degradation, store)
         if evaluation.clip:
             views = views._replace(noisy=views.noisy.clamp(0, 1))
-        if group and (len(group) == AT_ONCE or group[0][1].clean.shape != views.clean.shape):
+        most = min(AT_ONCE, max(1, PIXELS_AT_ONCE // views.clean[0, 0].numel()))
+        if group and (len(group) == most or _shapes(group[0][1]) != _shapes(views)):
             yield _joined(group)
             group = []
         group.append((item, views))
     if group:
         yield _joined(group)
+
+
+def _shapes(views: Views) -> tuple[torch.Size, torch.Size]:
+    return views.clean.shape, views.noisy.shape  # which differ where views are not aligned
 
 
 def _joined(group: list[tuple[Item, Views]]) -> tuple[list[Item], Views]:
@@ -172,13 +187,37 @@ def _joined(group: list[tuple[Item, Views]]) -> tuple[list[Item], Views]:
     return [item for item, _ in group], batch
 
 
+class Ensemble:
+    """Geometric self-ensemble: the mean over the eight turned and mirrored views of a batch (N, C, H, W).
+
+    Timofte, Rothe, Van Gool, Seven Ways to Improve Example-Based Single Image Super Resolution, CVPR 2016.
+    """
+
+    def __init__(self, network: Callable[..., Tensor]) -> None:
+        self.network = network
+
+    def __call__(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+        """Restore a batch."""
+        total = torch.zeros_like(noisy, dtype=torch.float32)
+        for quarters, mirrored in itertools.product(range(4), (False, True)):
+            seen = None if sigma_map is None else _turn(sigma_map, quarters, mirrored)
+            restored = self.network(_turn(noisy, quarters, mirrored), sigma_map=seen, label=label).float()
+            restored = restored.rot90(-quarters, (-2, -1))
+            total += restored.flip(-1) if mirrored else restored
+        return total / 8
+
+
+def _turn(batch: Tensor, quarters: int, mirrored: bool) -> Tensor:
+    return (batch.flip(-1) if mirrored else batch).rot90(quarters, (-2, -1))
+
+
 def _restored(
-    network: nn.Module, views: Views, device: torch.device, judges: Mapping[str, Callable[..., float]]
+    restore: Callable[..., Tensor], views: Views, device: torch.device, judges: Mapping[str, Callable[..., float]]
 ) -> Iterator[tuple[Row, list[Image]]]:
     """Yield figures of each restored picture, of its input, and what there is to see."""
     given = views.to(device)
     noisy = given.noisy.contiguous(memory_format=torch.channels_last)
-    restored = network(noisy, sigma_map=given.sigma_map, label=given.label).float().cpu()
+    restored = restore(noisy, sigma_map=given.sigma_map, label=given.label).float().cpu()
     for i in range(len(restored)):
         noisy_image, image, clean = (as_image(batch[i : i + 1]) for batch in (views.noisy, restored, views.clean))
         figures: Row = {}

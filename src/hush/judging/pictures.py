@@ -1,17 +1,22 @@
-"""The pictures of an evaluation: folders of clean ones, or pairs of folders."""
+"""The pictures of an evaluation: folders of clean ones, pairs of folders, or SIDD's validation blocks."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hush.errors import PictureError, UsageError
 from hush.imaging.files import find_pictures
+from hush.judging.blocks import Block, read_blocks
 
 PAIRS = "pairs:"
+SIDD = "sidd:"
+
+Source = Path | Block
+"""A file, or a part of one that is in memory."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,14 @@ class JudgedPicture:
     name: str
     """Path below the data set's folder."""
     scene: str
-    clean: Path
-    noisy: Path | None = None
+    clean: Source
+    noisy: Source | None = None
     """Where the data are pairs."""
 
 
 @dataclass(frozen=True)
 class JudgedData:
-    """A data set: a folder, or two folders of pairs."""
+    """A data set: a folder, two folders of pairs, or SIDD's blocks."""
 
     name: str
     """As it was given."""
@@ -37,18 +42,23 @@ class JudgedData:
 
 
 def open_data(name: str, *, scenes: str | None = None, limit: int | None = None) -> JudgedData:
-    """List the pictures of a folder or of ``pairs:NOISY,CLEAN``, in natural order.
+    """List the pictures of a folder, of ``pairs:NOISY,CLEAN`` or of ``sidd:FOLDER``, in natural order.
 
     Args:
-        name: a folder, searched with all that is below it, or two of them whose pictures have the same names.
+        name: a folder, searched with all that is below it, two of them whose pictures have the same names, or the
+            folder of SIDD's validation blocks (see `hush.judging.blocks`), each of its 40 images a scene.
         scenes: regular expression with one group, searched in each picture's name.
         limit: take the first so many.
 
     Raises UsageError for a pattern that does not fit, PictureError for missing pictures.
     """
-    find_scene = _scene_finder(scenes)
-    pairs = name.startswith(PAIRS)
-    files = _open_pairs(name) if pairs else _open_folder(name)
+    sidd, pairs = name.startswith(SIDD), name.startswith((PAIRS, SIDD))
+    find_scene = _scene_finder("^([0-9]+)/" if sidd and scenes is None else scenes)
+    files: Sequence[tuple[str, Source, Source | None]]
+    if sidd:
+        files = read_blocks(Path(name.removeprefix(SIDD)).expanduser())
+    else:
+        files = _open_pairs(name) if pairs else _open_folder(name)
     if not files:
         raise PictureError(f"{name}: no pictures in it; name a folder that has some")
     pictures = [JudgedPicture(file, find_scene(file), clean, noisy) for file, clean, noisy in files[:limit]]

@@ -49,6 +49,8 @@ class Evaluation:
     it has none, what ``data.validation`` holds out."""
     pictures: int = 0
     """Use at most so many of them, evenly spread; 0 for all."""
+    aligned: bool = True
+    """Whether noisy and clean views match to the pixel; where they do not, only the sharpness is measured."""
     least_input: float = 0.0
     """Judge only pictures whose noisy view has at least this PSNR in dB."""
     seed: int = 0
@@ -70,6 +72,9 @@ class TrainingPlan:
     seeds: tuple[int, ...] = (0,)
     evaluations: tuple[str, ...] = ()
     """Judge it under these only; empty: all."""
+    ensemble: bool = False
+    """Judge the mean of what the network makes of the eight turned and mirrored views of a picture. A training that
+    differs from another in this alone is not trained twice."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """``parameters`` of the origin's network, and by name of an evaluation its figures, such as {psnr = 24.5}."""
 
@@ -154,8 +159,8 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
         content = merge(content, settings[name])
     for text in overrides:
         recipe_key = text.split(".")[0].split("=")[0].strip() in {f.name for f in fields(Recipe)} - {"name", "summary"}
-        for setting in [f"base.{text}"] if recipe_key else _for_all_evaluations(text, content):
-            override(content, setting)
+        for one in [f"base.{text}"] if recipe_key else _for_all_evaluations(text, content):
+            override(content, one)
     return _build({"name": path.stem, **content, "setting": setting}, str(path))
 
 

@@ -22,6 +22,8 @@ METRIC_WORDS = {
     "ssim": "SSIM with the 11x11 Gaussian window of deviation 1.5 inside the image, mean over channels "
     "(Wang et al. 2004; scikit-image with gaussian_weights=True, use_sample_covariance=False)",
     "ssim_uniform": "SSIM with a uniform 7x7 window and sample covariance, mean over channels (scikit-image's default)",
+    "ssim_volume": "SSIM with a Gaussian window of deviation 1.5 and 11 pixels over rows, columns and channels, the "
+    "edge repeated (MATLAB's ssim of a colour picture)",
     "mse": "squared error of values in [0, 1], over all values of an image",
     "lpips": "LPIPS 0.1 by AlexNet (Zhang et al. 2018); lower is better",
     "lpips_vgg16": "LPIPS 0.1 by VGG16 (Zhang et al. 2018); lower is better",

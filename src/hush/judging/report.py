@@ -15,6 +15,7 @@ TITLES = {
     "psnr": "PSNR, dB",
     "ssim": "SSIM",
     "ssim_uniform": "SSIM, uniform",
+    "sharpness": "sharpness",
     "lpips": "LPIPS (AlexNet)",
     "lpips_vgg16": "LPIPS (VGG16)",
     "accuracy": "accuracy",
@@ -58,10 +59,8 @@ def make_page(findings: Findings, command: str = "") -> Page:
     page = Page(study.title or study.name, quality=90).text(study.summary)
     if findings.warnings:
         page.warning(*findings.warnings)
-    runs = findings.runs
-    page.facts(
-        {"trainings": len(study.trainings), "runs": len(runs), "setting": study.setting, "hours": findings.hours}
-    )
+    runs = len({found.folder for found in findings.runs})
+    page.facts({"trainings": len(study.trainings), "runs": runs, "setting": study.setting, "hours": findings.hours})
     if command:
         page.code(command)
     for table in (*result_tables(findings), *difference_tables(findings)):
@@ -79,7 +78,7 @@ def result_tables(findings: Findings) -> list[Table]:
     for evaluation in findings.study.evaluations.values():
         entries = [entry for entry in findings.summary if entry["evaluation"] == evaluation.name]
         for restorers in (True, False):
-            group = [entry for entry in entries if ("psnr" in entry) is restorers]
+            group = [entry for entry in entries if ("accuracy" not in entry) is restorers]
             if group:
                 kind = "" if restorers else ": classifiers"
                 title = f"{evaluation.about or evaluation.name}, {group[0]['n']} pictures{kind}"
@@ -129,11 +128,16 @@ def _result_table(title: str, entries: list[Row]) -> Table:
     headers = ["training", "kMAC/px", "parameters", *(["origin's"] if sized else [])]
     for metric in metrics:
         headers += [f"{TITLES[metric]} [95 %]", *(["origin's"] if metric in compared else [])]
+        headers += ["gain over input, dB [95 %]"] if metric == "psnr" else []
     rows = [[entry["training"], *_cells(entry, metrics, compared, sized)] for entry in entries]
-    if "psnr_input" in entries[0]:
+    several = any(len(entry.get(f"{metrics[0]}_seeds", ())) > 1 for entry in entries)
+    if several:
+        headers.append(f"{TITLES[metrics[0]]}, single seeds")
+        rows = [[*row, _list_seeds(entry, metrics[0], "")] for row, entry in zip(rows, entries, strict=True)]
+    if f"{metrics[0]}_input" in entries[0]:
         given = {m: entries[0][f"{m}_input"] for m in metrics}
         empty: Row = {"parameters": None, "kmacs": None, "origin": {}, "reached": {}, **given}
-        rows.insert(0, ["noisy input", *_cells(empty, metrics, compared, sized)])
+        rows.insert(0, ["noisy input", *_cells(empty, metrics, compared, sized), *(["–"] if several else [])])
     return Table(title, headers, rows)
 
 
@@ -147,6 +151,8 @@ def _cells(entry: Row, metrics: list[str], compared: list[str], sized: bool) -> 
         cells.append(_with_interval(entry, metric))
         if metric in compared:
             cells.append(_origin(entry, metric))
+        if metric == "psnr":
+            cells.append(_with_interval(entry, "gain", "+"))
     return cells
 
 
@@ -167,17 +173,18 @@ def _with_interval(entry: Row, metric: str, sign: str = "") -> str:
     return _number(entry[metric], metric, sign) + ends
 
 
-def _list_seeds(entry: Row, metric: str) -> str:
-    return ", ".join(_number(value, metric, "+") for value in entry.get(f"{metric}_seeds", ()))
+def _list_seeds(entry: Row, metric: str, sign: str = "+") -> str:
+    return ", ".join(_number(value, metric, sign) for value in entry.get(f"{metric}_seeds", ()))
 
 
 def _number(value: float, metric: str, sign: str = "") -> str:
-    return f"{value:{sign}.{3 if metric == 'psnr' and sign else 2 if metric == 'psnr' else 4}f}"
+    decimals = {"psnr": 3 if sign else 2, "gain": 2}.get(metric, 4)
+    return f"{value:{sign}.{decimals}f}"
 
 
 def _add_bars(page: Page, findings: Findings) -> None:
     """Draw a bar per training, the origin's beside it, and the input's."""
-    for metric in ("psnr", "ssim", "lpips", "lpips_vgg16", "accuracy"):
+    for metric in ("psnr", "ssim", "sharpness", "lpips", "lpips_vgg16", "accuracy"):
         for evaluation in findings.study.evaluations.values():
             entries = [e for e in findings.summary if e["evaluation"] == evaluation.name and metric in e]
             bars = {entry["training"]: _bars_of(entry, metric) for entry in entries}

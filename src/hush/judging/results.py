@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from hush.errors import HushError
+from hush.imaging.pages import Page
 from hush.judging.intervals import bootstrap_interval
 
 Row = dict[str, Any]
+GUARD = "psnr"  # whatever else is measured: by it a restored picture is worse than its input
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,17 @@ class Report:
         writer.writeheader()
         writer.writerows(self.rows)
         return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        """Show warnings, means and protocol in a notebook."""
+        headers = ["weights", "data", "degradation", "n", *self.metrics, *(f"{name} of input" for name in self.metrics)]
+        keys = [*headers[:4], *self.metrics, *(f"{name}_input" for name in self.metrics)]
+        page = Page("Evaluation")
+        for entry in self.summary:
+            if entry["warning"]:
+                page.warning(f"{entry['weights']}: {entry['warning']}")
+        page.table(headers, [[entry[key] for key in keys] for entry in self.summary])
+        return page.text("\n\n".join(self.protocol.get("words", [])))._repr_html_()
 
     def save(self, *, json: str | Path | None = None, csv: str | Path | None = None) -> None:
         """Write the report as JSON, its rows as CSV, or both; what stands there is replaced.
@@ -134,11 +147,14 @@ def _warning(group: list[Row], entry: Row, metrics: Sequence[str]) -> str | None
     found = []
     if broken := sum(any(math.isnan(row[metric]) for metric in metrics) for row in group):
         found.append(f"RESTORED IS NOT FINITE in {broken} of {len(group)} pictures")
-    if "psnr" in metrics:
-        if entry["psnr"] < entry["psnr_input"]:
-            found.append(f"WORSE THAN THE INPUT: psnr {entry['psnr']:.2f} dB, input {entry['psnr_input']:.2f} dB")
-        if exact := sum(math.isinf(row["psnr"]) for row in group):
-            found.append(f"{exact} of {len(group)} pictures equal the clean ones; their infinite psnr is left out")
+    if GUARD in group[0]:
+        restored, given = (
+            estimate([(row[key], row["scene"]) for row in group])[0] for key in (GUARD, f"{GUARD}_input")
+        )
+        if restored < given:
+            found.append(f"WORSE THAN THE INPUT: psnr {restored:.2f} dB, input {given:.2f} dB")
+    if GUARD in metrics and (exact := sum(math.isinf(row[GUARD]) for row in group)):
+        found.append(f"{exact} of {len(group)} pictures equal the clean ones; their infinite psnr is left out")
     return "; ".join(found) or None
 
 

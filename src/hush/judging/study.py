@@ -7,13 +7,16 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hush.errors import HushError, RecipeError
+import numpy as np
+
+from hush.errors import HushError
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import judge_run, open_judged_items
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation, RunPlan, Study, plan_runs
+from hush.learning.checking import check_recipe
+from hush.learning.config import Recipe
 from hush.learning.datasets import Item, open_dataset
-from hush.learning.losses import Loss
 from hush.learning.methods import restores
 from hush.learning.networks import build_classifier, build_network
 from hush.learning.networks.sizes import Size, measure_size
@@ -65,7 +68,9 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
     runs = plan_runs(study)
     sizes = check_study(study)
     items = {name: open_judged_items(evaluation) for name, evaluation in study.evaluations.items()}
-    folders = {run.identity: Path(out) / "runs" / run.folder for run in runs}
+    folders: dict[str, Path] = {}
+    for run in runs:  # trainings that differ only in how they are judged share a run
+        folders.setdefault(run.identity, Path(out) / "runs" / run.folder)
     found = []
     for number, run in enumerate(runs):
         folder, name = folders[run.identity], run_name(run)
@@ -74,7 +79,14 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
         yield StudyProgress("judging", name, (number + 1) / len(runs))
         judged = {
             evaluation.name: judge_run(
-                folder, study.weights, run.recipe, evaluation, items[evaluation.name], device, metrics=study.metrics
+                folder,
+                study.weights,
+                run.recipe,
+                evaluation,
+                items[evaluation.name],
+                device,
+                metrics=study.metrics,
+                ensemble=run.training.ensemble,
             )
             for evaluation in evaluations_of(study, run)
         }
@@ -96,18 +108,24 @@ def evaluations_of(study: Study, run: RunPlan) -> list[Evaluation]:
 
 def _trained(run: RunPlan, folders: dict[str, Path], device: str) -> Generator[Progress, None, None]:
     """Train a run, or go on with it, unless it is finished."""
-    folder = folders[run.identity]
-    if (folder / "last.safetensors").exists():  # the last thing that a training writes
-        return
-    resume = (folder / "checkpoint.safetensors").exists()
-    if folder.exists() and not resume:  # broken off before its first checkpoint
-        shutil.rmtree(folder)
     start: str | None = None
     if run.start is not None:
         source = run.start
         path = folders[source.identity] / "last.safetensors" if isinstance(source, RunPlan) else source
         start = f"{run.training.start_parts()[0]}{path}"
-    yield from train(run.recipe, folder, resume=resume, start=start, device=device, extras=False)
+    yield from train_into(run.recipe, folders[run.identity], start=start, device=device)
+
+
+def train_into(
+    recipe: Recipe, folder: Path, *, start: str | None = None, device: str = "auto"
+) -> Generator[Progress, None, None]:
+    """Train into a folder, or go on with what was broken off there; do nothing if it is finished."""
+    if (folder / "last.safetensors").exists():  # the last thing that a training writes
+        return
+    resume = (folder / "checkpoint.safetensors").exists()
+    if folder.exists() and not resume:  # broken off before its first checkpoint
+        shutil.rmtree(folder)
+    yield from train(recipe, folder, resume=resume, start=start, device=device, extras=False)
 
 
 def check_study(study: Study) -> dict[str, Size]:
@@ -120,18 +138,13 @@ def check_study(study: Study) -> dict[str, Size]:
     for name, plan in study.trainings.items():
         recipe = plan.recipe
         try:
+            check_recipe(recipe)
             restorer = restores(recipe.method)
             build = build_network if restorer else build_classifier
             sizes[name] = measure_size(recipe.network, build, restorer=restorer)
-            for chain in filter(None, (recipe.degradation, recipe.validation_degradation)):
-                Degradation(chain)
-            if restorer:
-                Loss(recipe.loss)
             place = (recipe.data.set, recipe.data.root)
             if place not in opened:
                 opened[place] = open_dataset(*place).train
-            if not any((recipe.length.steps, recipe.length.epochs, recipe.length.minutes)):
-                raise RecipeError("it has no end: set length.steps, length.epochs or length.minutes")
             source = plan.start_parts()[1]
             if is_address(source):
                 fetch(source)
@@ -143,5 +156,5 @@ def check_study(study: Study) -> dict[str, Size]:
         if evaluation.degradation:
             Degradation(evaluation.degradation)
     for name in study.metrics:
-        open_metric(name)
+        open_metric(name)(*np.zeros((2, 32, 32, 3), np.float32))
     return sizes

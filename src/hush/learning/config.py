@@ -97,6 +97,12 @@ class Recipe:
     method: str = "supervised"
     degradation: str = "gaussian(sigma=0..75)"
     """Chain of noises; empty where the data are pairs that are noisy already."""
+    untold: float = 0.0
+    """Share of pictures whose noise level is not told; above 0 the weights are blind: they find the level themselves
+    where nobody tells it."""
+    level_error: float = 0.0
+    """Deviation of the natural logarithm of the level that is told; above 0 half of the pictures are told one level
+    for all pixels."""
     loss: str = "l1"
     data: DataConfig = field(default_factory=DataConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
@@ -121,7 +127,7 @@ AT_LEAST: dict[type, dict[str, float]] = {
     },
     OptimiserConfig: {"rate": 0, "warmup": 0, "decay": 0, "floor": 0, "weight_decay": 0, "clip": 0, "accumulate": 1},
     LengthConfig: {"steps": 0, "epochs": 0, "minutes": 0},
-    Recipe: {"validate_every": 1, "seed": 0},
+    Recipe: {"validate_every": 1, "seed": 0, "untold": 0, "level_error": 0},
 }
 ONE_OF: dict[type, dict[str, tuple[bool | str, ...]]] = {
     OptimiserConfig: {"name": ("muon", "adamw")},
@@ -140,13 +146,17 @@ def read_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises RecipeError on an unreadable file, an unknown key or a value of the wrong type.
     """
     path = find_recipe(source)
-    content = read_tables(path)
-    recipe: Recipe = build(Recipe, content, str(path))
-    if settings := list(overrides):  # built again, so that an error names what caused it
-        for setting in settings:
-            override(content, setting)
-        recipe = build(Recipe, content, " ".join(f"--set {setting}" for setting in settings))
-    return recipe
+    return change_recipe(build(Recipe, read_tables(path), str(path)), overrides)
+
+
+def change_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """Return a recipe with ``key=value`` settings. Raises RecipeError for an unknown key or a wrong type."""
+    settings = list(overrides)
+    content = to_dict(recipe)
+    for setting in settings:
+        override(content, setting)
+    changed: Recipe = build(Recipe, content, " ".join(f"--set {setting}" for setting in settings))
+    return changed
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -177,7 +187,7 @@ def find_recipe(source: str | Path, folder: str = "") -> Path:
     shipped = shipped_recipes(folder)
     if str(source) in shipped:
         return shipped[str(source)]
-    kind = "study" if folder else "recipe"
+    kind = {"studies": "study", "searches": "search"}.get(folder, "recipe")
     raise RecipeError(
         f"{source}: no such {kind}{nearest(str(source), shipped)}. Give a .toml or .json file, or one of: "
         f"{', '.join(shipped)}"

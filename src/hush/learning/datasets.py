@@ -53,6 +53,8 @@ class Item:
     label: int | None = None
     scene: str = ""
     """Items of one scene are not independent: they are held out together, and intervals are drawn over scenes."""
+    finished: bool = False
+    """Whether the noisy view is as noisy as it shall be; else the recipe's degradation, if any, adds to it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Batch:
     """(N,) int64."""
     gray: Tensor | None = None
     """(N,) bool: these pictures have equal channels, and so must their noise."""
+    finished: Tensor | None = None
+    """(N,) bool: the noisy views of these are as noisy as they shall be; the others' are clean, and to be degraded."""
 
     def to(self, device: torch.device) -> Batch:
         """Move every tensor. Pictures arrive in channels_last, where convolutions are fastest, and as float32.
@@ -91,7 +95,7 @@ class Batch:
             moved = tensor.to(device, memory_format=torch.channels_last, non_blocking=True)
             return moved.float() if moved.is_floating_point() else moved.float().div_(255)
 
-        moved = {name: move(getattr(self, name)) for name in ("clean", "noisy", "label", "gray")}
+        moved = {name: move(getattr(self, name)) for name in ("clean", "noisy", "label", "gray", "finished")}
         return Batch(**moved)  # type: ignore[arg-type]
 
 
@@ -111,7 +115,9 @@ def list_pictures(top: Path, recursive: bool = True) -> list[Path]:
 
 DATASETS: dict[str, Any] = {
     "folder": folder,
+    "mixture": "hush.learning.mixtures:mixture",
     "pairs": "hush.learning.pairs:pairs",
+    "pair_sets": "hush.learning.pairs:pair_sets",
     "sidd": "hush.learning.pairs:sidd",
     "blur_pairs": "hush.learning.pairs:blur_pairs",
     "blur_triples": "hush.learning.pairs:blur_triples",

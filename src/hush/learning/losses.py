@@ -6,7 +6,7 @@ A loss is ``def myloss(restored, clean, *, ...) -> scalar``; a regulariser is ``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -94,27 +94,35 @@ LOSSES: dict[str, Any] = {
 class Loss:
     """A weighted sum from a specification: ``0.8*l1 + 0.2*ssim(window=7) + 1e-3*total_variation``.
 
+    Args:
+        spec: the sum.
+        given: names of terms whose values come with each call, such as the ``kl`` of the method variational.
+
     Raises UsageError for an unknown loss or option, or an empty sum.
     """
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, *, given: Sequence[str] = ()) -> None:
         self.spec = spec
         terms = parse_sum(spec)
         if not terms:
             raise UsageError(f"the loss is empty; write a sum such as 0.8*l1 + 0.2*ssim. Known: {', '.join(LOSSES)}")
-        self.terms = [(weight, _check(call), call.options) for weight, call in terms]
+        self.terms = [(weight, None if call.name in given else _check(call), call.options) for weight, call in terms]
         names = [call.name for _, call in terms]
         self.names = [call.name if names.count(call.name) == 1 else str(call) for _, call in terms]
         if len(set(self.names)) < len(self.names):
             raise UsageError(f"{spec!r}: the same term stands there twice; add up its weights")
 
-    def __call__(self, restored: Tensor, clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, restored: Tensor, clean: Tensor, **given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum, and each term by name, detached and before its weight."""
         total = restored.new_zeros((), dtype=torch.float32)
         values = {}
         for name, (weight, loss, options) in zip(self.names, self.terms, strict=True):
-            regulariser = getattr(loss, "regulariser", False)
-            value = loss(restored, **options) if regulariser else loss(restored, clean, **options)
+            if loss is None:
+                value = given[name]
+            elif getattr(loss, "regulariser", False):
+                value = loss(restored, **options)
+            else:
+                value = loss(restored, clean, **options)
             values[name] = value.detach()
             total = total + weight * value
         return total, values

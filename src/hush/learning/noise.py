@@ -3,6 +3,9 @@
 A noise is ``def mynoise(clean, rng, *, ...) -> noisy`` of the same shape. Its numeric options are numbers, or
 tensors (N,) with one value per image, which is how a range such as ``gaussian(sigma=0..75)`` arrives.
 Results are not clipped unless the physics clips: an evaluation's protocol decides that.
+
+A noise that changes what the clean picture is, as a camera does, returns `Degraded` with its own clean view, and has
+``develops = True``; it can only be the first of a chain.
 """
 
 from __future__ import annotations
@@ -97,6 +100,7 @@ def _per_pixel(clean: Tensor, rng: torch.Generator) -> Tensor:
 
 NOISES: dict[str, Any] = {
     "bernoulli": bernoulli,
+    "camera": "hush.learning.camera:camera",
     "clip": clip,
     "defocus": "hush.learning.blur:defocus",
     "gaussian": gaussian,
@@ -111,6 +115,7 @@ NOISES: dict[str, Any] = {
 
 BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
     "bernoulli": {"keep": (0, 1)},
+    "camera": {"stops": (-10, 12), "quiet": (0, 1), "binned": (0, 1), "compressed": (0, 1)},
     "clip": {"share": (0, 1)},
     "defocus": {"radius": (0, 64)},
     "gaussian": {"sigma": (0, 1e6)},
@@ -131,7 +136,9 @@ class Degraded(NamedTuple):
     noisy: Tensor
     """(N, C, H, W)."""
     sigma_map: Tensor | None
-    """(N, 1, H, W): the deviation of the Gaussian noise in [0, 1]; None where the chain has none."""
+    """(N, 1, H, W): the deviation of the Gaussian noise in [0, 1]; None where the chain has none, or more than it."""
+    clean: Tensor | None = None
+    """(N, C, H, W): what is to be restored, where the degradation changed that too; None: what was given."""
 
 
 class Degradation:
@@ -143,18 +150,25 @@ class Degradation:
     def __init__(self, spec: str) -> None:
         self.spec = spec
         self.parts = [(_check(call), call) for call in parse_chain(spec)]
+        developing = [getattr(noise, "develops", False) for noise, _ in self.parts]
+        self.develops = any(developing)
+        """Whether it changes what is to be restored."""
+        for (_, call), develops in zip(self.parts[1:], developing[1:], strict=True):
+            if develops:
+                raise UsageError(f"degradation {spec}: {call.name} takes clean pictures only; put it first")
 
     def __call__(self, clean: Tensor, rng: torch.Generator) -> Degraded:
         """Degrade a clean batch; every range is drawn anew for each image."""
-        noisy, variance = clean, None
+        noisy, target, variance = clean, None, None
         for noise, call in self.parts:
             options = {name: _draw(value, clean, rng) for name, value in call.options.items()}
-            noisy = noise(noisy, rng, **options)
+            result = noise(noisy, rng, **options)
+            noisy, target = (result.noisy, result.clean) if isinstance(result, Degraded) else (result, target)
             if noise is gaussian:
                 deviation = per_image(options.get("sigma", 25), clean) / 255
                 variance = deviation**2 if variance is None else variance + deviation**2
-        if variance is None:
-            return Degraded(noisy, None)
+        if variance is None or target is not None:
+            return Degraded(noisy, None, target)
         n, _, height, width = clean.shape
         return Degraded(noisy, variance.sqrt().expand(n, 1, height, width))
 
@@ -162,7 +176,7 @@ class Degradation:
         return self.spec
 
 
-def _check(call: Call) -> Callable[..., Tensor]:
+def _check(call: Call) -> Callable[..., Tensor | Degraded]:
     noise = find(NOISES, call.name, "noise")
     check_options(noise, call, "noise", given=("clean", "rng"))
     for option, (low, high) in BOUNDS.get(call.name, {}).items():

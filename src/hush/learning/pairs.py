@@ -9,9 +9,11 @@ from pathlib import Path, PurePath
 
 from hush.errors import PictureError, UsageError
 from hush.learning.datasets import DataSet, Item, Squeezed, list_pictures, name_some
+from hush.names import nearest
 
 SIDD_FOLDER = re.compile(r"\d{4}_\d{3}_\w+")  # <instance>_<scene>_<phone>_<ISO>_<shutter>_<temperature>_<brightness>
 SIDD_FILE = re.compile(r"(?:\d{4}_)?(GT|NOISY)_SRGB_(\w+)\.png", re.IGNORECASE)
+CAPTURE = r"^(.+?)(?:_[0-9]+)?[.][^.]+$"  # the name without its last number, which counts the crops of a capture
 TRIPLE_MARK = re.compile(r"_[SFM]$", re.IGNORECASE)  # sharp, (de)focus, motion
 
 
@@ -25,6 +27,7 @@ def pairs(
     scenes: str = "",
     size: int = 0,
     held_out: bool = False,
+    names: str = "",
 ) -> DataSet:
     """Pair the pictures of two folders by their relative paths, whatever the file type.
 
@@ -40,8 +43,10 @@ def pairs(
             NAFNet makes.
         size: squeeze pictures to size x size by averaging areas, which averages noise away too; 0 leaves them.
         held_out: whether all pairs are for judging.
+        names: a file, below ``root`` or absolute, that lists the clean pictures to take, one a line; empty for all.
 
-    Raises PictureError for a picture without a partner, UsageError for a wrong expression or a negative size.
+    Raises PictureError for a picture without a partner or a name that is not there, UsageError for a wrong expression
+    or a negative size.
     """
     _check_size("pairs", size)
     if noisy == clean and noisy_affix == clean_affix:
@@ -55,10 +60,79 @@ def pairs(
     for given, target in _match((noisy, clean), views):
         name = target.relative_to(top / clean).as_posix()
         items.append(_squeezed(Item(name, target, given, scene=find_scene(name)), size))
+    items = take(items, top / names) if names else items
     return DataSet([], items) if held_out else DataSet(items)
 
 
-def sidd(root: str | Path, *, size: int = 0, test: str = "") -> DataSet:
+def take(items: Sequence[Item], listed: Path) -> list[Item]:
+    """Return the items whose names a text file lists, one a line, # for comments.
+
+    Raises PictureError if it cannot be read or names what is not there.
+    """
+    try:
+        lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise PictureError(f"{listed}: cannot be read as a list of names, one a line") from error
+    wanted = {line for line in lines if line and not line.startswith("#")}
+    if unknown := sorted(wanted - {item.name for item in items}):
+        raise PictureError(f"{listed}: not there: {name_some(unknown)}. Pictures are named like {items[0].name}")
+    return [item for item in items if item.name in wanted]
+
+
+def pair_sets(root: str | Path, *, table: str = "SPLIT.tsv", sets: str = "", scenes: str = CAPTURE) -> DataSet:
+    """Read several sets of pairs below one folder, and a table that says which pairs may be learnt from.
+
+    Each set is a folder that `sidd` reads (it has a folder Data), or else `pairs` (folders noisy and clean). The table
+    has a head ``set name use`` and a line per pair, parted by tabs: the folder of the set, the name of the pair in it
+    (a file, or a folder of SIDD), and train or report. What is for reporting is held out.
+
+    Args:
+        root: the folder of the sets and of the table.
+        table: its name.
+        sets: only these, parted by commas; empty: all that the table names.
+        scenes: as in `pairs`; by default a picture's name without a number at its end, which counts crops.
+
+    Raises PictureError for a table that cannot be read, or pairs that it names and that are not there, UsageError for
+    a set that it does not name.
+    """
+    top = Path(root)
+    uses = _read_table(top / table)
+    parts: dict[str, list[Item]] = {"train": [], "report": []}
+    for name in [name.strip() for name in sets.split(",")] if sets else list(uses):
+        if name not in uses:
+            raise UsageError(f"{top / table} names no set {name!r}{nearest(name, uses)}. It names: {', '.join(uses)}")
+        data = sidd(top / name) if (top / name / "Data").is_dir() else pairs(top / name, scenes=scenes)
+        items = {_pair_name(item): item for item in data.train}
+        if missing := [pair for pair in uses[name] if pair not in items]:
+            raise PictureError(f"{top / table}: pairs that are not in the folder {name}: {name_some(missing)}")
+        for pair, use in uses[name].items():
+            item = items[pair]
+            parts[use].append(replace(item, name=f"{name}/{item.name}", scene=f"{name}/{item.scene or pair}"))
+    return DataSet(parts["train"], parts["report"])
+
+
+def _pair_name(item: Item) -> str:
+    """Return the name by which a table knows a pair: its folder in SIDD, else its file."""
+    path = PurePath(item.name)
+    return path.parent.name if SIDD_FOLDER.fullmatch(path.parent.name) else path.as_posix()
+
+
+def _read_table(path: Path) -> dict[str, dict[str, str]]:
+    """Read {set: {name: train or report}}."""
+    try:
+        head, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{path}: no table of pairs; it is text with a head: set, name, use") from error
+    uses: dict[str, dict[str, str]] = {}
+    for line in lines:
+        row = dict(zip(head, line, strict=False))
+        if not {"set", "name", "use"} <= row.keys() or row["use"] not in ("train", "report"):
+            raise PictureError(f"{path}: cannot read {' '.join(line)!r}; a line has set, name, and train or report")
+        uses.setdefault(row["set"], {})[row["name"]] = row["use"]
+    return uses
+
+
+def sidd(root: str | Path, *, size: int = 0, test: str = "", names: str = "") -> DataSet:
     """Read SIDD-Small or SIDD-Medium (sRGB): real smartphone noise, 160 scene instances from 10 scenes.
 
     The official layout is ``Data/0001_001_S6_00100_00060_3200_L/{GT,NOISY}_SRGB_010.PNG``; SIDD-Medium also has
@@ -72,9 +146,10 @@ def sidd(root: str | Path, *, size: int = 0, test: str = "") -> DataSet:
             0 leaves the frames as they are, 12 to 16 megapixels each: give ``data.cache`` memory for all of them, or
             cut crops beforehand.
         test: scenes that are held out, such as ``'001 005 008'``.
+        names: a file, below ``root`` or absolute, that lists the clean frames to take, one a line; empty for all.
 
-    Raises PictureError where no such folders are or a frame has no partner, UsageError for a negative size or a scene
-    that is not there.
+    Raises PictureError where no such folders are, a frame has no partner or a name is not there, UsageError for a
+    negative size or a scene that is not there.
     """
     _check_size("sidd", size)
     top = Path(root)
@@ -90,7 +165,7 @@ def sidd(root: str | Path, *, size: int = 0, test: str = "") -> DataSet:
     for noisy, clean in _match(("NOISY", "GT"), views):
         item = Item(clean.relative_to(top).as_posix(), clean, noisy, scene=clean.parent.name.split("_")[1])
         items.append(_squeezed(item, size))
-    return _part(items, test.split())
+    return _part(take(items, Path(root) / names) if names else items, test.split())
 
 
 def _check_size(name: str, size: int) -> None:
@@ -116,19 +191,21 @@ def _part(items: Sequence[Item], scenes: Sequence[str]) -> DataSet:
     return DataSet([item for item in items if item.scene not in scenes], held)
 
 
-def blur_pairs(root: str | Path, *, blurred: str = "blur", sharp: str = "sharp", scenes: str = "") -> DataSet:
+def blur_pairs(
+    root: str | Path, *, blurred: str = "blur", sharp: str = "sharp", scenes: str = "", held_out: bool = False
+) -> DataSet:
     """Read pixel-aligned pairs of blurred and sharp pictures.
 
     Either two folders as `pairs` takes them, or GoPro's official layout
     ``{train,test}/GOPR0372_07_00/{blur,sharp}/000047.png`` with a scene per sequence; ``blurred=blur_gamma`` takes its
     other rendering. Nah, Kim and Lee, Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring,
-    CVPR 2017.
+    CVPR 2017. With ``held_out`` two folders are all for judging.
 
     Raises PictureError where neither is found or a picture has no partner.
     """
     top = Path(root)
     if (top / blurred).is_dir():
-        return pairs(top, noisy=blurred, clean=sharp, scenes=scenes)
+        return pairs(top, noisy=blurred, clean=sharp, scenes=scenes, held_out=held_out)
     parts: dict[str, list[Item]] = {"train": [], "test": []}
     for part, items in parts.items():
         for sequence in sorted(path.parent for path in top.glob(f"{part}/*/{blurred}")):
@@ -146,13 +223,15 @@ def blur_triples(
     sharp: str = "sharp",
     defocused: str = "defocused_blurred",
     motion: str = "motion_blurred",
+    held_out: bool = False,
 ) -> DataSet:
     """Read triples of a scene: sharp, out of focus, and blurred by motion.
 
     The layout of kwentar/blur-dataset on Kaggle: ``sharp/0_IPHONE-SE_S.JPG``,
     ``defocused_blurred/0_IPHONE-SE_F.JPG``, ``motion_blurred/0_IPHONE-SE_M.JPG``. Each triple gives two items, labelled
     by their blur. The views are **not aligned** to the pixel, as the camera moved between the shots: PSNR and SSIM
-    against the sharp one mean little, and what learns from them pixel by pixel learns the shifts too.
+    against the sharp one mean little, and what learns from them pixel by pixel learns the shifts too. With ``held_out``
+    all are for judging.
 
     Raises PictureError for a picture without its partners.
     """
@@ -163,7 +242,7 @@ def blur_triples(
         for clean, *blurred in _match(sides, views)
         for label, path in enumerate(blurred)
     ]
-    return DataSet(items, classes=(defocused, motion))
+    return DataSet([] if held_out else items, items if held_out else [], classes=(defocused, motion))
 
 
 def _find_views(top: Path, key: Callable[[PurePath], str | None]) -> dict[str, Path]:

@@ -143,7 +143,8 @@ class Patches:
         self.items, self.config, self.channels, self.seed, self.size = items, config, channels, seed, size
         self.store = PictureStore(channels, config.cache)
         self.labelled = all(item.label is not None for item in items)
-        self.paired = all(item.noisy is not None for item in items)
+        self.mixed = any(item.finished for item in items)
+        self.paired = self.mixed or all(item.noisy is not None for item in items)
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)  # two: a part may reach into the next epoch
 
     def __call__(self, step: int, part: int) -> Batch:
@@ -165,6 +166,7 @@ class Patches:
             noisy=views[1] if self.paired else None,
             label=torch.tensor([item.label for item in items]) if self.labelled else None,
             gray=torch.from_numpy(grays) if grays.any() else None,
+            finished=torch.tensor([item.finished for item in items]) if self.mixed else None,
         )
 
     def _shrinking(self, step: int) -> NDArray[np.int64]:
@@ -183,8 +185,8 @@ class Patches:
     def _cut(self, item: Item, side: int, factor: int, draws: NDArray[np.float64], gray: bool) -> list[Pixels]:
         """Cut, shrink, turn and perhaps gray the same square from each view of an item, by four numbers in [0, 1)."""
         views = [self.store(item.clean)]
-        if self.paired and item.noisy is not None:
-            views.append(self.store(item.noisy))
+        if self.paired:  # of a mixture some are clean only, and are degraded later
+            views.append(views[0] if item.noisy is None else self.store(item.noisy))
             if views[0].shape != views[1].shape:
                 sizes = " and ".join(f"{view.shape[1]}x{view.shape[0]}" for view in views)
                 raise PictureError(f"{item.name}: clean and noisy are {sizes} pixels; the views of a pair are aligned")

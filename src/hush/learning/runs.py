@@ -3,6 +3,7 @@
 RUN/recipe.json             the resolved recipe
 RUN/log.jsonl               one line per report: step, loss terms, rate, speed; validation where there was one
 RUN/curves.png              the loss map: every loss term over the steps, and validation PSNR and SSIM
+RUN/data.png                the first training patches as the network gets them: noisy above clean
 RUN/samples/step-N.png      noisy / restored / clean
 RUN/best.safetensors        averaged weights with the highest validation PSNR, and their card; best.onnx beside it
 RUN/last.safetensors        averaged weights at the end, and their card; last.onnx beside it
@@ -70,6 +71,10 @@ class Run:
         """Write NAME.onnx, which runs without torch, from NAME.safetensors."""
         network, card = open_saved(self.folder / f"{name}.safetensors")
         return export(network, card, self.folder / f"{name}.onnx")
+
+    def save_data(self, rows: Sequence[Sequence[Image]]) -> None:
+        """Draw patches (H, W, C) to learn from: a row of noisy ones, a row of clean ones."""
+        draw_grid(rows, self.folder / "data.png")
 
     def save_samples(self, step: int, rows: Sequence[Sequence[Image]]) -> None:
         """Draw rows of noisy / restored / clean pictures (H, W, C) in [0, 1]."""
@@ -172,6 +177,9 @@ def _draw_judged(left: Any, judged: Sequence[tuple[int, Mapping[str, float]]]) -
     names = [name for name in JUDGED if name in judged[0][1]][:2]
     left.set(xlabel="step", title="validation")
     lines = []
+    given = [figures["psnr_input"] for _, figures in judged if "psnr_input" in figures]
+    if given:
+        lines.append(left.axhline(given[-1], color="tab:red", linestyle="--", label="PSNR of the noisy pictures"))
     for axes, name, colour in zip((left, left.twinx()), names, ("tab:blue", "tab:orange"), strict=False):
         lines += axes.plot(steps, [figures[name] for _, figures in judged], ".-", color=colour, label=JUDGED[name])
         axes.set_ylabel(JUDGED[name])

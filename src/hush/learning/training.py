@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hush.errors import RecipeError, TrainingError
 from hush.learning.checkpoints import load_numbers, load_state, save_state
@@ -22,11 +23,13 @@ from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run
-from hush.learning.validation import Accuracy, Validation
+from hush.learning.validation import Accuracy, Validation, as_image, falls_short
 from hush.restoring.weights import Card
 
 REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
 SAVE_SECONDS = 120.0  # a kill costs at most so much work
+FORMS = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "accuracy": "accuracy {:.1%}"}
+LOOKED_AT = 8  # patches in data.png
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,17 @@ class Progress:
     validation: dict[str, float] | None = None
     unfitting: list[str] = field(default_factory=list)
     """In the first report of a training that starts from other weights: layers that did not fit."""
+
+    def __str__(self) -> str:
+        """Return step, losses and validation as one line, which says so if the restored are worse than the noisy."""
+        parts = [f"step {self.step}", f"{self.share:.0%}"]
+        single = len(self.losses) == 2 and "loss" in self.losses  # the sum of one term
+        parts += [f"{name} {value:.4g}" for name, value in self.losses.items() if name == "loss" or not single]
+        judged = self.validation or {}
+        parts += [form.format(judged[name]) for name, form in FORMS.items() if name in judged]
+        if falls_short(judged):
+            parts.append(f"WORSE THAN THE INPUT ({judged['psnr_input']:.2f} dB)")
+        return "  ".join(parts)
 
 
 def train(
@@ -91,6 +105,8 @@ def train(
         training.load(Path(out) / "checkpoint.safetensors")
         if run:
             run.trim_log(training.step)
+    if run and not resume and hasattr(method, "degrade"):
+        run.save_data(training.look())
     processes.wrap(method)
     try:
         for progress in training.go(run):
@@ -127,6 +143,13 @@ class Training:
         """Megapixels learnt from, and what the validation gave there: PSNR in dB, or a classifier's accuracy."""
         self.origin: dict[str, Any] = {}
         self.elapsed = 0.0
+
+    def look(self) -> list[list[NDArray[np.float32]]]:
+        """Return rows of the first patches (H, W, C) as the network gets them: noisy, and clean where it restores."""
+        batch = self.patches(0, 0).to(self.processes.device)
+        noisy = self.method.degrade(batch, self._rngs()[0]).noisy
+        views = [noisy, batch.clean] if self.restores else [noisy]
+        return [[as_image(view[i : i + 1]) for i in range(min(LOOKED_AT, len(view)))] for view in views]
 
     def go(self, run: Run | None) -> Iterator[Progress]:
         """Train to the end, reporting on the way."""

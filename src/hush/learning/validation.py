@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from hush.errors import RecipeError
 from hush.imaging.metrics import psnr, ssim, to_eight_bit
 from hush.learning.config import Recipe
 from hush.learning.datasets import Item
+from hush.learning.levels import one_level
 from hush.learning.noise import Degradation
 from hush.learning.patches import PictureStore
 
@@ -32,7 +33,7 @@ class Views(NamedTuple):
     """(1, C, H, W) in [0, 1]."""
     noisy: Tensor
     sigma_map: Tensor | None
-    """(1, 1, H, W)."""
+    """(1, 1, H, W): the level of the noise, true or, where it is not known, as measured."""
     label: Tensor | None
     """(1,)."""
 
@@ -58,10 +59,16 @@ def open_views(
     label = None if item.label is None else torch.tensor([item.label])
     clean = _batch(store(item.clean), largest)
     given = clean if item.noisy is None else _batch(store(item.noisy), largest)
-    if degradation is None:
-        return Views(clean, given, None, label)
-    degraded = degradation(given, torch.Generator().manual_seed(seed))
-    return Views(clean, degraded.noisy, degraded.sigma_map, label)
+    if degradation is None or item.finished:
+        return Views(clean, given, one_level(given - clean), label)
+    noisy, sigma_map, target = degradation(given, torch.Generator().manual_seed(seed))
+    clean = clean if target is None else target
+    return Views(clean, noisy, one_level(noisy - clean) if sigma_map is None else sigma_map, label)
+
+
+def falls_short(figures: Mapping[str, float]) -> bool:
+    """Say whether restored pictures are further from the clean ones than the noisy pictures were, or not finite."""
+    return "psnr_input" in figures and not figures["psnr"] >= figures["psnr_input"]
 
 
 class Validation:
@@ -72,6 +79,7 @@ class Validation:
 
     def __init__(self, items: Sequence[Item], recipe: Recipe, store: PictureStore) -> None:
         self.items, self.store, self.degradation = items, store, _open_degradation(recipe)
+        self.blind = recipe.untold > 0
 
     def __call__(self, method: Any) -> tuple[Figures, list[list[Image]]]:
         """Return mean figures and rows of noisy / restored / clean."""
@@ -80,7 +88,8 @@ class Validation:
         device = _device(method)
         for number, item in enumerate(self.items):
             views = open_views(item, number, self.degradation, self.store, largest=LARGEST).to(device)
-            restored = as_image(method.restore(views.noisy, sigma_map=views.sigma_map, label=views.label))
+            sigma_map = None if self.blind else views.sigma_map
+            restored = as_image(method.restore(views.noisy, sigma_map=sigma_map, label=views.label))
             judged, truth, given = to_eight_bit(restored), as_image(views.clean), as_image(views.noisy)
             figures.append((psnr(judged, truth), ssim(judged, truth), psnr(to_eight_bit(given), truth)))
             if number < SHOWN:

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
+from hush.restoring.filework import FileWork
 from hush.restoring.folders import work_through
 from hush.restoring.large import denoise_large, in_parts
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job, plan_files
 from hush.restoring.restorers import Restorer, TellProgress, open_restorer
-from hush.restoring.working import PageWork, restore_array
+from hush.restoring.working import restore_array
 
 __all__ = [
     "DenoiseOptions",
@@ -47,6 +48,7 @@ def denoise(
     tile: int | None = None,
     threads: int | None = None,
     keep_detail: float = 0.0,
+    keep_grain: float = 0.0,
     only: str = "all",
     mask: NDArray[Any] | None = None,
     range: str | tuple[float, float] = "full",
@@ -67,6 +69,7 @@ def denoise(
         tile: largest side in pixels of the tiles that large pictures are cut into.
         threads: of the processor.
         keep_detail: how much of the fine luminance texture that was removed is returned, 0 to 1; colour noise is not.
+        keep_grain: how much natural luminance grain is returned, 0 to 1; at 1 at most a deviation of 2 of 255.
         only: all, luma (colours stay as they are) or chroma (luminance stays as it is).
         mask: (H, W), gray: where it is white the picture is restored, where it is black it stays bit for bit.
         range: full is 255, 65535 or 1.0; auto looks for 12-bit data in 16 bits and the like; or two numbers.
@@ -93,6 +96,7 @@ def denoise(
         tile,
         threads,
         keep_detail=keep_detail,
+        keep_grain=keep_grain,
         only=only,
         mask=mask,
         range=range,
@@ -156,7 +160,7 @@ def denoise_file(
 
     Raises PictureError if the source cannot be read, or the target exists and may not be replaced.
     """
-    from hush.imaging.files import output_path, read_pages, write_pages, written_as
+    from hush.imaging.files import output_path, read_pages
 
     options = options or DenoiseOptions()
     started = time.perf_counter()
@@ -169,9 +173,9 @@ def denoise_file(
     if layout is not None:
         return denoise_large(layout, source, target, options, restorer, progress)
     pages = read_pages(source)
-    work = PageWork(source, options, restorer, progress, copies=written_as(target, pages).encoding)
-    written = write_pages(target, work.restore(pages), pages, overwrite=options.overwrite)
-    return work.result(written, time.perf_counter() - started)
+    work = FileWork(source, target, pages, options, restorer, progress)
+    work.write(work.restore(pages))
+    return work.result(time.perf_counter() - started)
 
 
 def denoise_files(

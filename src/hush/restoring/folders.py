@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hush.errors import MissingExtra, PictureError
+from hush.restoring.filework import DECODER, FileWork
 from hush.restoring.large import SMALLEST_WORK
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
 from hush.restoring.restorers import Restorer, TellProgress
-from hush.restoring.working import PageWork
 
 if TYPE_CHECKING:
     from hush.imaging.formats.picture import Pages, Picture
@@ -27,7 +27,6 @@ Result = FileResult | FileFailure | FileSkipped
 Failures = (PictureError, MissingExtra, OSError)
 
 MOST_JOBS = 4  # a network keeps all processors busy; reading and writing need few
-DECODER = 48 * 2**20  # bytes that a process that reads holds beside its picture
 STACK = 256 * 2**20  # bytes; larger stacks are read page by page as they are restored
 
 
@@ -146,14 +145,13 @@ class _Line:
             if not read.pages:
                 return self._stack(job)
             started = time.perf_counter()
-            held = self._count * (DECODER + _beside(job, read.like) * _bytes(read.pages))
-            page_work = PageWork(job.source, self._options, self._restorer, self._progress, held=held)
-            restored = list(page_work.restore(read.pages))
+            at_work = self._file_work(job, read.like)
+            restored = list(at_work.restore(read.pages))
             seconds = read.seconds + time.perf_counter() - started
-            writing.append((page_work, restored, read.like, seconds))
-            return page_work.result(job.target, seconds)
+            writing.append((at_work, restored, seconds))
+            return at_work.result(seconds)
 
-        writing: list[tuple[PageWork, list[Picture], Pages, float]] = []
+        writing: list[tuple[FileWork, list[Picture], float]] = []
         result = _settle(job, work)
         if not writing:
             done: Future[Result] = Future()
@@ -161,38 +159,25 @@ class _Line:
             return done
         return self._writers.submit(self._write, job, *writing[0])
 
-    def _write(self, job: Job, work: PageWork, restored: list[Picture], like: Pages, seconds: float) -> Result:
-        from hush.imaging.files import write_pages
-
+    def _write(self, job: Job, work: FileWork, restored: list[Picture], seconds: float) -> Result:
         started = time.perf_counter()
 
         def write(job: Job) -> FileResult:
-            written = write_pages(job.target, restored, like, overwrite=self._options.overwrite)
-            return work.result(written, seconds + time.perf_counter() - started)
+            work.write(restored)
+            return work.result(seconds + time.perf_counter() - started)
 
         return _settle(job, write)
 
     def _stack(self, job: Job) -> FileResult:
         """Restore a stack whose pages are read and written one by one."""
-        from hush.imaging.files import write_pages
-
         started = time.perf_counter()
         pages = self._decoder().read(job.source)
         if pages is None:
             return self._alone(job)
-        copies = _beside(job, pages)
-        work = PageWork(job.source, self._options, self._restorer, self._progress, held=DECODER, copies=copies)
-        written = write_pages(job.target, work.restore(pages), pages, overwrite=self._options.overwrite)
-        return work.result(written, time.perf_counter() - started)
+        work = self._file_work(job, pages)
+        work.write(work.restore(pages))
+        return work.result(time.perf_counter() - started)
 
-
-def _beside(job: Job, like: Pages) -> int:
-    """Return how many times its bytes a picture takes while it is read and waits, and while it waits and is written."""
-    from hush.imaging.files import written_as
-    from hush.imaging.formats import FORMATS
-
-    return FORMATS[like.format].decoding + 1 + written_as(job.target, like).encoding + 1
-
-
-def _bytes(pages: list[Picture]) -> int:
-    return sum(page.pixels.nbytes for page in pages)
+    def _file_work(self, job: Job, like: Pages) -> FileWork:
+        count, options = self._count, self._options
+        return FileWork(job.source, job.target, like, options, self._restorer, self._progress, decoders=count)

@@ -42,6 +42,8 @@ class DenoiseOptions:
     """Whether files that exist may be replaced."""
     keep_detail: float = 0.0
     """How much of the fine luminance texture that was removed is returned, 0 to 1; colour noise never is."""
+    keep_grain: float = 0.0
+    """How much natural luminance grain is returned, 0 to 1: at 1 a deviation of 2 on the 8-bit scale at the most."""
     only: str = "all"
     """all, luma (colours stay as they are) or chroma (the luminance stays: grain without colour noise)."""
     mask: str | Path | NDArray[Any] | None = None
@@ -68,6 +70,7 @@ class DenoiseOptions:
             )
         check_number("strength", self.strength, 0, 1, "0 keeps the picture, 1 is full")
         check_number("keep_detail", self.keep_detail, 0, 1, "0 keeps none of the texture that was removed, 1 all")
+        check_number("keep_grain", self.keep_grain, 0, 1, "0 returns no grain, 1 a little")
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("quality", self.quality, TIERS)

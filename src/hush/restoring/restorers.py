@@ -18,7 +18,7 @@ from hush.restoring.classical import CLASSICAL
 from hush.restoring.memory import highest, resident
 from hush.restoring.runtimes import Batch, Runtime, find_runtime, open_runtime
 from hush.restoring.tiers import Ensemble, choose_weights
-from hush.restoring.weights import open_weights, split_bare
+from hush.restoring.weights import UNTOLD, open_weights, split_bare
 
 Image = NDArray[np.float32]
 Sigma = float | NDArray[np.floating[Any]]
@@ -36,7 +36,7 @@ class Restorer(Protocol):
     """What restores an image."""
 
     needs_sigma: bool
-    """Whether it is told the noise level."""
+    """Whether it must be told the noise level; where nobody knows it, it is estimated."""
     overlap: int
     """Pixels of context that tiles need so that no seam shows."""
     align: int
@@ -168,6 +168,8 @@ class NetworkRestorer:
     the luminance as independent noise of sqrt(3) times its sigma, so a network that never learnt gray pictures is told
     a higher level. The best factor for FFDNet on gray training photographs was 1.6 to 1.65 at sigma 15, 25 and 50; with
     1 it loses 4 to 8 dB. A colour image whose three channels are equal is gray.
+
+    Blind weights are told the level only if somebody says it; else they find it, for each place in the image.
     """
 
     def __init__(self, runtime: Runtime, tile: int | None = None) -> None:
@@ -178,7 +180,7 @@ class NetworkRestorer:
         self._largest = 0  # pixels that were run at once
         self.overlap = runtime.limits.overlap
         self.align = runtime.limits.multiple
-        self.needs_sigma = runtime.limits.sigma_map
+        self.needs_sigma = runtime.limits.sigma_map and not runtime.limits.blind
 
     @property
     def description(self) -> str:
@@ -196,11 +198,12 @@ class NetworkRestorer:
         """Restore an image (H, W, C)."""
         if image.shape[2] == 3 and (is_gray(image) if gray is None else gray):
             return np.repeat(self(image[..., :1], sigma, progress=progress), 3, axis=2)
-        level = np.asarray(find_sigma(self, image, sigma) if self.needs_sigma else 0, np.float32) / np.float32(255)
-        if self.needs_sigma and not level.any():
-            return image.copy()  # no noise, nothing to remove
         limits = self.runtime.limits
-        if image.shape[2] != limits.channels == 3 and not limits.gray:
+        told = find_sigma(self, image, sigma) if limits.sigma_map else None
+        level = np.asarray(UNTOLD if told is None else np.asarray(told) / 255, np.float32)
+        if not level.any():
+            return image.copy()  # no noise, nothing to remove
+        if told is not None and image.shape[2] != limits.channels == 3 and not limits.gray:
             level = level * np.float32(GRAY_LEVEL)
         if level.ndim == 0:
             return self._tiled(image, lambda window: self._restore(window, level), progress)
@@ -232,7 +235,7 @@ class NetworkRestorer:
         noisy: Batch = image.transpose(2, 0, 1)[np.newaxis]  # (1, C, H, W)
         if channels != taken:
             noisy = np.broadcast_to(noisy.swapaxes(0, 1), (channels, taken, height, width))
-        sigma_map = np.broadcast_to(level, (len(noisy), 1, height, width)) if self.needs_sigma else None
+        sigma_map = np.broadcast_to(level, (len(noisy), 1, height, width)) if self.runtime.limits.sigma_map else None
         self._largest = max(self._largest, len(noisy) * height * width)
         restored = self.runtime(noisy, sigma_map)
         joined = restored[0] if channels == taken else restored.mean(axis=1)  # (C, H, W)

@@ -48,11 +48,13 @@ class Limits:
     """Pixels: tiles start at multiples of it."""
     gray: bool = False
     """Whether colour weights learnt gray pictures too: three equal channels with the same noise."""
+    blind: bool = False
+    """Whether they find the noise level themselves where the map holds `hush.restoring.weights.UNTOLD`."""
 
     @classmethod
     def of(cls, card: Card) -> Limits:
         """Take them from a card."""
-        return cls(card.channels, card.sigma_map, card.overlap, card.multiple, card.gray)
+        return cls(card.channels, card.sigma_map, card.overlap, card.multiple, card.gray, card.blind)
 
     def check(self, noisy: Batch, sigma_map: Batch | None) -> None:
         """Raise UsageError where a batch does not fit."""

@@ -23,6 +23,7 @@ from hush.names import Range, nearest, parse_chain
 BUNDLED = Path(__file__).parent.parent / "weights"
 CARD_KEY = "hush.card"
 MULTIPLE = 16  # of networks that do not say; holds for those that halve a picture at most four times
+UNTOLD = -0.1  # in the level map of blind weights: nobody says; far from all levels, so that none is mistaken for it
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ class Card:
         data = self.recipe.get("data")
         share = data.get("gray") if isinstance(data, dict) else None
         return isinstance(share, (int, float)) and share > 0
+
+    @property
+    def blind(self) -> bool:
+        """Whether they find the noise level themselves where the map holds `UNTOLD`."""
+        share = self.recipe.get("untold")
+        return self.sigma_map and isinstance(share, (int, float)) and share > 0
 
     @property
     def largest_sigma(self) -> float | None:

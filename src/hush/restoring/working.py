@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, luminance
+from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, luminance, shown
 from hush.imaging.ranges import value_range
 from hush.imaging.tiles import Tile, cut, run_blocks
 from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
-from hush.restoring.planning import FileResult
 from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, is_gray
 
 if TYPE_CHECKING:
     from hush.imaging.estimation import NoiseEstimate
-    from hush.imaging.formats.picture import Pages, Picture
 
 Image = NDArray[np.float32]
 
@@ -58,10 +54,10 @@ class Scene:
         """Return (height, width)."""
         return self.windows.shape[0], self.windows.shape[1]
 
-    def image(self, tile: Tile) -> Image:
+    def image(self, tile: Tile, *, judged: bool = False) -> Image:
         """Return a tile (h, w, C) of the image, without alpha; past the end the edge is repeated."""
-        image, _ = decode(self.windows.window(tile), full_scale=self.full_scale, cmyk=self.cmyk)
-        return cut(image, Tile(0, 0, tile.height, tile.width))
+        image, encoding = decode(self.windows.window(tile), full_scale=self.full_scale, cmyk=self.cmyk)
+        return cut(shown(image, encoding, judged=judged), Tile(0, 0, tile.height, tile.width))
 
     def share(self, tile: Tile) -> Image | None:
         """Return what the mask says of a tile, (h, w) in [0, 1]; None without a mask."""
@@ -86,101 +82,6 @@ class Outcome:
     def psnr(self) -> float | None:
         """Return the PSNR of noisy against restored in dB; None if nothing was changed."""
         return float(10 * np.log10(self.values / self.squares)) if self.squares > 0 else None
-
-
-class PageWork:
-    """Restore the pages of a file, and remember what was found in them."""
-
-    def __init__(
-        self,
-        source: Path,
-        options: DenoiseOptions,
-        restorer: Restorer,
-        progress: TellProgress | None = None,
-        *,
-        held: int = 0,
-        copies: int = 0,
-    ) -> None:
-        """Prepare for a file; writing it takes ``copies`` times the bytes of its pixels; ``held`` are taken beside."""
-        self.source = source
-        self._options = options
-        self._restorer = restorer
-        self._progress = progress
-        self._held, self._copies = held, copies
-        self._outcomes: list[Outcome] = []
-        self._sizes: list[tuple[int, int]] = []
-
-    def restore(self, pages: Pages | list[Picture]) -> Iterator[Picture]:
-        """Yield each page restored; of several, the noise is looked for in all of them first.
-
-        A page that is no picture, but a mask of another one, stays as it is.
-        """
-        for page, noise in zip(pages, self._noises(pages), strict=False):
-            height, width = page.size
-            self._sizes.append((width, height))
-            yield page if page.mask else self._restored(page, noise)
-
-    def _restored(self, page: Picture, noise: NoiseEstimate | None) -> Picture:
-        """Restore a page whose noise is known; None looks for it."""
-        with self._named():
-            pixels, outcome = restore_array(
-                page.pixels,
-                self._options,
-                self._restorer,
-                noise=noise,
-                full_scale=page.full_scale,
-                cmyk=page.cmyk,
-                held=self._held + self._copies * page.pixels.nbytes,
-                progress=self._progress,
-            )
-        self._outcomes.append(outcome)
-        return replace(page, pixels=pixels)
-
-    def _noises(self, pages: Pages | list[Picture]) -> Iterable[NoiseEstimate | None]:
-        """Find how noisy pages are, each by those around it; None where each is looked at by itself, or not at all."""
-        told = self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma
-        if told or len(pages) == 1:
-            return repeat(None)
-        from hush.imaging.estimation import NO_NOISE
-        from hush.restoring.levels import steady
-
-        found = [(NO_NOISE, 1.0) if page.mask else self._noise(page) for page in pages]
-        levels = [noise.told * span for noise, span in found]  # in units of the pixels, which all pages share
-        return [
-            noise.scaled(level / (noise.told * span)) if noise.told else noise
-            for (noise, span), level in zip(found, steady(levels), strict=True)
-        ]
-
-    def _noise(self, page: Picture) -> tuple[NoiseEstimate, float]:
-        """Return what is found of a page's noise, and how far its black and white are apart."""
-        with self._named():
-            scale = value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
-            noise = _look_for_noise(Scene(ArrayWindows(page.pixels), scale, page.cmyk))
-        return noise, scale[1] - scale[0] if isinstance(scale, tuple) else scale
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Say of which file an error speaks."""
-        try:
-            yield
-        except PictureError as error:
-            raise PictureError(f"{self.source}: {error}") from error
-        except MemoryError as error:
-            raise PictureError(f"{self.source}: does not fit in memory; close other programs") from error
-
-    def result(self, target: Path, seconds: float) -> FileResult:
-        """Sum up: the noise level is the median of those of the pages."""
-        from statistics import median
-
-        sigmas = [outcome.sigma for outcome in self._outcomes if outcome.sigma is not None]
-        total = Outcome(
-            median(sigmas) if sigmas else None,
-            sum(outcome.squares for outcome in self._outcomes),
-            sum(outcome.values for outcome in self._outcomes),
-        )
-        megapixels = sum(width * height for width, height in self._sizes) / 1e6
-        sizes = self._sizes
-        return FileResult(self.source, target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr)
 
 
 def restore_array(
@@ -211,6 +112,11 @@ def restore_array(
     for tile, part in restore_windows(scene, options, restorer, outcome, noise=noise, progress=progress):
         restored[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] = part
     return restored, outcome
+
+
+def find_noise(array: NDArray[Any], scale: Range, *, cmyk: bool = False) -> NoiseEstimate:
+    """Estimate the noise of an array of any kind, whose value range is ``scale``."""
+    return _look_for_noise(Scene(ArrayWindows(array), scale, cmyk))
 
 
 def restore_windows(
@@ -244,7 +150,7 @@ def restore_windows(
         outcome.values += change.size
         return restored
 
-    overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 else 0)
+    overlap = restorer.overlap + (CONTEXT if options.keep_detail > 0 or options.keep_grain > 0 else 0)
     side = _tile(scene, options, restorer, overlap)
     blocks = run_blocks(*scene.size, restore, tile=side, overlap=overlap, align=restorer.align, progress=progress)
     for top, left, block in blocks:
@@ -261,9 +167,9 @@ def _encoded(block: Image, scene: Scene, tile: Tile, options: DenoiseOptions) ->
     alpha = None if encoding.alpha is None else part[..., -1]
     array = encode(block, replace(encoding, alpha=alpha))
     share = scene.share(tile)
-    if share is not None:
-        kept = share == 0
-        array[kept] = part[kept]
+    for kept in (share, alpha):
+        if kept is not None:
+            array[kept == 0] = part[kept == 0]
     return array
 
 
@@ -305,8 +211,8 @@ def _sample(scene: Scene) -> Image:
     """Return the image, or of a large one windows from all over it, side by side."""
     height, width = scene.size
     if height * width <= SAMPLES**2 * SAMPLE**2:
-        return scene.image(Tile(0, 0, height, width))
-    return np.concatenate(list(_sampled(scene, scene.image)))
+        return scene.image(Tile(0, 0, height, width), judged=True)
+    return np.concatenate(list(_sampled(scene, lambda tile: scene.image(tile, judged=True))))
 
 
 def _sampled(scene: Scene, read: Callable[[Tile], NDArray[Any]]) -> Iterator[NDArray[Any]]:

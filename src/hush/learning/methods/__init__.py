@@ -8,8 +8,11 @@ holds an `Updater` per network, the restorer first. ``network(noisy, sigma_map=,
 It may have ``prepare(data)``, which returns the data set that it wants to learn from, and ``state``, a dict of what a
 checkpoint must hold beside the updaters.
 
+``degrade(batch, rng)`` is what it makes of a batch before the network sees it; a run shows it in data.png.
+
 A method that makes no restorer says ``restores = False``. `classification` makes a classifier and has
-``classify(noisy)`` instead: the scores (N, classes).
+``classify(noisy)`` instead: the scores (N, classes). One whose loss has terms that it computes itself names them in
+``own_terms``, such as ``kl``; one that does not take every network has ``check_network(network, spec)``.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ METHODS = {
     "classification": "hush.learning.methods.classification:Classification",
     "noise2noise": "hush.learning.methods.noise2noise:Noise2Noise",
     "supervised": "hush.learning.methods.supervised:Supervised",
+    "variational": "hush.learning.methods.variational:Variational",
 }
 
 

@@ -12,7 +12,7 @@ from hush.errors import RecipeError
 from hush.learning.config import Recipe
 from hush.learning.datasets import Batch
 from hush.learning.networks import build_classifier
-from hush.learning.noise import Degradation
+from hush.learning.noise import Degradation, Degraded
 from hush.learning.updating import Updater, mean_terms, open_autocast
 
 
@@ -43,8 +43,7 @@ class Classification:
         for batch, rng in zip(batches, rngs, strict=True):
             if batch.label is None:
                 raise RecipeError("method 'classification' needs labels, and the data set has none")
-            given = batch.clean if batch.noisy is None else batch.noisy
-            noisy = given if self.degradation is None else self.degradation(given, rng).noisy
+            noisy = self.degrade(batch, rng).noisy
             with self.autocast():
                 scores = self.network(noisy).float()
             loss = F.cross_entropy(scores, batch.label)
@@ -53,6 +52,11 @@ class Classification:
             terms.append({"loss": loss.detach(), "accuracy": right})
         self.updaters["network"].apply(step, progress)
         return mean_terms(terms)
+
+    def degrade(self, batch: Batch, rng: torch.Generator) -> Degraded:
+        """Return what the network sees of a batch."""
+        given = batch.clean if batch.noisy is None else batch.noisy
+        return Degraded(given, None) if self.degradation is None else self.degradation(given, rng)
 
     @torch.no_grad()
     def classify(self, noisy: Tensor) -> Tensor:

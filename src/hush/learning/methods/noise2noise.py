@@ -36,6 +36,10 @@ class Noise2Noise(Supervised):
 
     def __init__(self, recipe: Recipe, device: torch.device, *, frozen: bool = False, masked: bool = False) -> None:
         super().__init__(recipe, device, frozen=frozen)
+        if self.degradation is not None and self.degradation.develops:
+            raise RecipeError(
+                f"{recipe.method}: two views by {self.degradation} differ in more than noise; choose another"
+            )
         self.masked = masked
 
     def _freeze(self, item: Item, number: int) -> Item:

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from hush.errors import RecipeError
 from hush.learning.config import Recipe
 from hush.learning.datasets import Batch, DataSet, Frozen, Item, Source
+from hush.learning.levels import measured_level, told_level
 from hush.learning.losses import Loss
 from hush.learning.networks import build_network
 from hush.learning.noise import Degradation, Degraded
 from hush.learning.updating import Updater, mean_terms, open_autocast
+from hush.restoring.weights import UNTOLD
 
 
 class Task(NamedTuple):
@@ -41,15 +43,19 @@ class Supervised:
         frozen: draw the noise of each picture once, as if a camera had taken it, instead of anew at each step.
     """
 
+    own_terms: tuple[str, ...] = ()
+    """Terms of the loss that the method computes itself."""
+
     def __init__(self, recipe: Recipe, device: torch.device, *, frozen: bool = False) -> None:
         torch.manual_seed(recipe.seed)  # the network's first numbers
         network = build_network(recipe.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.updaters = {"network": Updater(network, recipe.optimiser)}
         self.network: nn.Module = network  # may be wrapped for several processes
         self.degradation = Degradation(recipe.degradation) if recipe.degradation else None
-        self.loss = Loss(recipe.loss)
+        self.loss = Loss(recipe.loss, given=self.own_terms)
         self.autocast = open_autocast(device, recipe.precision)
         self.recipe, self.frozen = recipe, frozen
+        self.limits: Any = network.limits
 
     def prepare(self, data: DataSet) -> DataSet:
         """Freeze the noise of the pictures to learn from, where it is to be frozen.
@@ -58,11 +64,10 @@ class Supervised:
         """
         if not self.frozen:
             return data
-        limits: Any = self.updaters["network"].network.limits
-        if self.degradation is None or self.recipe.data.gray or limits.sigma_map:
+        if self.degradation is None or self.degradation.develops or self.recipe.data.gray or self.limits.sigma_map:
             raise RecipeError(
-                f"{self.recipe.method}: frozen noise needs a degradation, data.gray = 0 and a network that is not told "
-                "the noise level (sigma_map=false)"
+                f"{self.recipe.method}: frozen noise needs a degradation other than a camera, data.gray = 0 and a "
+                "network that is not told the noise level (sigma_map=false)"
             )
         self.degradation = None  # from here on the data are pairs
         return replace(data, train=[self._freeze(item, number) for number, item in enumerate(data.train)])
@@ -95,28 +100,62 @@ class Supervised:
 
     def pose(self, batch: Batch, rng: torch.Generator) -> Task:
         """Make of a batch what the network is given and what it should make of it."""
-        noisy, sigma_map = self.degrade(batch, rng)
-        return Task(noisy, sigma_map, batch.label, batch.clean)
+        noisy, sigma_map, target = self.degrade(batch, rng)
+        return Task(noisy, sigma_map, batch.label, batch.clean if target is None else target)
 
     def compare(self, restored: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms."""
         return self.loss(restored, target)
 
     def degrade(self, batch: Batch, rng: torch.Generator) -> Degraded:
-        """Return the noisy view of a batch; a gray picture's channels stay equal."""
+        """Return the noisy view of a batch, what is told of its noise, and what is to be restored.
+
+        A gray picture's channels stay equal. Pairs that are noisy enough are left as they are.
+        """
         if self.degradation is None:
             if batch.noisy is None:
                 raise RecipeError("the recipe has no degradation and the data set no noisy pictures; give one of them")
-            return Degraded(batch.noisy, None)
-        degraded = self.degradation(batch.clean if batch.noisy is None else batch.noisy, rng)
+            degraded = Degraded(batch.noisy, None)
+        else:
+            degraded = degrade_unfinished(self.degradation, batch, rng)
+        noisy, sigma_map, target = degraded
+        clean = batch.clean if target is None else target
         if batch.gray is not None:
             chosen = batch.gray.reshape(-1, 1, 1, 1)
-            degraded = degraded._replace(noisy=torch.where(chosen, degraded.noisy[:, :1], degraded.noisy))
-        return degraded
+            noisy, clean = (torch.where(chosen, view[:, :1], view) for view in (noisy, clean))
+        return Degraded(noisy, self._told(sigma_map, noisy - clean, rng), clean)
+
+    def _told(self, sigma_map: Tensor | None, noise: Tensor, rng: torch.Generator) -> Tensor | None:
+        """Return what the network is told of the level: the true one if it is known, or else as measured."""
+        if not self.limits.sigma_map:
+            return sigma_map
+        level = measured_level(noise) if sigma_map is None else sigma_map
+        return told_level(level, rng, error=self.recipe.level_error, untold=self.recipe.untold)
 
     @torch.no_grad()
     def restore(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
-        """Restore a batch (N, C, H, W) with the averaged numbers."""
+        """Restore a batch (N, C, H, W) with the averaged numbers; blind weights need not be told the level."""
+        if sigma_map is None and self.limits.sigma_map and self.recipe.untold:
+            sigma_map = torch.full_like(noisy[:, :1], UNTOLD)
         network = self.updaters["network"].averaged.eval()
         with self.autocast():
             return network(noisy, sigma_map=sigma_map, label=label).float()
+
+
+def degrade_unfinished(degradation: Degradation, batch: Batch, rng: torch.Generator) -> Degraded:
+    """Degrade what a batch's noisy view is to be made of; pairs that are `finished` are kept as they are.
+
+    Raises RecipeError for pairs that are to go through a camera, which needs clean pictures.
+    """
+    if batch.noisy is None:
+        return degradation(batch.clean, rng)
+    if batch.finished is None:
+        if degradation.develops:
+            raise RecipeError(f"degradation {degradation}: it takes clean pictures, and the data set has pairs")
+        return degradation(batch.noisy, rng)
+    clean, noisy, raw = batch.clean.clone(), batch.noisy.clone(), ~batch.finished
+    if raw.any():
+        degraded = degradation(batch.noisy[raw], rng)
+        noisy[raw] = degraded.noisy
+        clean[raw] = batch.clean[raw] if degraded.clean is None else degraded.clean
+    return Degraded(noisy, None, clean)

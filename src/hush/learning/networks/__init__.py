@@ -22,6 +22,7 @@ NETWORKS = {
     "guided_unet": "hush.learning.networks.guided:GuidedUNet",
     "resnet34_unet": "hush.learning.networks.resnet34:ResNet34UNet",
     "unet": "hush.learning.networks.unet:UNet",
+    "vae": "hush.learning.networks.vae:VAE",
 }
 CLASSIFIERS = {
     "cnn_classifier": "hush.learning.networks.classifiers:CNNClassifier",

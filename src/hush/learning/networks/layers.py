@@ -39,10 +39,18 @@ def at_least(least: int, **options: int) -> None:
 
 
 def convolution(
-    inputs: int, outputs: int, kernel: int = 3, *, batch_norm: bool = False, active: str | None = None
+    inputs: int,
+    outputs: int,
+    kernel: int = 3,
+    *,
+    stride: int = 1,
+    batch_norm: bool = False,
+    active: str | None = None,
 ) -> nn.Sequential:
-    """Make a convolution that keeps the size, with normalisation and activation where wanted."""
-    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=not batch_norm)]
+    """Make a convolution that keeps the size (or divides it by ``stride``), with normalisation and activation."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=not batch_norm)
+    ]
     if batch_norm:
         layers.append(nn.BatchNorm2d(outputs))
     if active is not None:

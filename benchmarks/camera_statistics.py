@@ -1,0 +1,187 @@
+"""Draw how simulated noise compares with that of real pairs: level, brightness, likeness of neighbours.
+
+    python benchmarks/camera_statistics.py --data FOLDER --figure docs/images/camera-statistics.png
+
+FOLDER holds ``real/`` with ``SPLIT.tsv`` (columns set, name, use) and ``train-pack/`` with clean photographs. The
+parameters of the camera were chosen by the pairs that SPLIT.tsv marks for training; those marked for reporting are
+drawn only with --report. Medians and deciles are printed as a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hush.imaging.arrays import luminance
+from hush.imaging.files import find_pictures, read
+from hush.learning.config import read_recipe
+from hush.learning.datasets import Batch
+from hush.learning.methods.supervised import Supervised
+from hush.learning.noise import Degradation
+
+Image = NDArray[np.float32]
+
+SIDE, BATCH = 256, 16
+QUIET = 0.3  # deviation on the 8-bit scale below which there is no noise to describe
+STATISTICS = {
+    "level": "deviation, 8-bit scale",
+    "brightness": "log2 of the deviation in the brightest third\nover that in the darkest third",
+    "lag 1": "correlation of neighbours",
+    "lag 4": "correlation 4 pixels apart",
+    "luma": "deviation of luminance, share of all",
+}
+SQUEEZED = "SIDD-small-256nn"  # point-sampled from whole frames: its neighbours were none
+MIXED = "SIDD crops"
+
+
+def describe(noisy: Image, clean: Image) -> list[float]:
+    """Return the statistics of the noise of a picture (H, W, 3), in the order of STATISTICS."""
+    noise = 255 * (noisy - clean)
+    noise -= noise.mean((0, 1))
+    light = luminance(clean)
+    dark, bright = np.quantile(light, [1 / 3, 2 / 3])
+    level = float(noise.std())
+    tones = np.log2(noise[light >= bright].std() / max(noise[light <= dark].std(), 1e-3))
+    return [level, float(tones), _lag(noise, 1), _lag(noise, 4), float(luminance(noise).std()) / level]
+
+
+def _lag(noise: Image, steps: int) -> float:
+    down, across = (noise[steps:] * noise[:-steps]).mean(), (noise[:, steps:] * noise[:, :-steps]).mean()
+    return float((down + across) / 2 / np.square(noise).mean())
+
+
+def real(folder: Path, use: str) -> Iterator[tuple[str, list[float]]]:
+    """Yield data set and statistics of the pairs for a use."""
+    with open(folder / "SPLIT.tsv", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["use"] == use]
+    for row in rows:
+        place = folder / row["set"]
+        if row["set"] == SQUEEZED:
+            views = [place / "Data" / row["name"] / f"{view}_SRGB_010.PNG" for view in ("NOISY", "GT")]
+        else:
+            views = [place / view / row["name"] for view in ("noisy", "clean")]
+        noisy, clean = (_open(path) for path in views)
+        if np.ptp(clean, axis=2).max() > 0:  # fluorescence is no photograph
+            name = MIXED if row["set"].startswith("SIDD-crops") else row["set"].replace("-256nn", "")
+            figures = describe(noisy, clean)
+            if row["set"] == SQUEEZED:
+                figures[2:4] = [np.nan, np.nan]
+            yield f"{name}, {use}", figures
+
+
+def simulated(folder: Path, spec: str, count: int) -> list[list[float]]:
+    """Return the statistics of simulated pictures, those without noise left out."""
+    paths = find_pictures([folder], recursive=True)
+    chain, figures = Degradation(spec), []
+    for start in range(0, count, BATCH):
+        views = [_patch(_open(paths[(start + i) * len(paths) // count])) for i in range(BATCH)]
+        clean = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
+        degraded = chain(clean, torch.Generator().manual_seed(start))
+        target = clean if degraded.clean is None else degraded.clean
+        pairs = zip(*(view.permute(0, 2, 3, 1).numpy() for view in (degraded.noisy, target)), strict=True)
+        figures += [describe(noisy, truth) for noisy, truth in pairs if 255 * (noisy - truth).std() > QUIET]
+    return figures
+
+
+def _open(path: Path) -> Image:
+    pixels = np.atleast_3d(read(path).pixels)[..., :3]
+    return np.asarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), np.float32) / 255
+
+
+def _patch(image: Image) -> Image:
+    top, left = (max(0, side - SIDE) // 2 for side in image.shape[:2])
+    cut = image[top : top + SIDE, left : left + SIDE]
+    return np.pad(cut, ((0, SIDE - cut.shape[0]), (0, SIDE - cut.shape[1]), (0, 0)), mode="symmetric")
+
+
+def draw(groups: dict[str, NDArray[np.float64]], path: Path) -> None:
+    """Draw a histogram of what is simulated, and below it a dot for each real pair."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 4.6), layout="constrained")
+    top, *others = groups
+    for number, (name, axes) in enumerate(zip(STATISTICS, figure.subplots(1, len(STATISTICS)), strict=True)):
+        values = groups[top][:, number]
+        axes.hist(values, bins=30, weights=np.full(len(values), 100 / len(values)), color="0.75")
+        high = axes.get_ylim()[1]
+        for row, other in enumerate(others, start=1):
+            dots = groups[other][:, number]
+            axes.plot(dots, np.full(len(dots), -high * 0.12 * row), "|", markersize=9, color=f"C{row - 1}")
+        axes.set_ylim(-high * 0.12 * (len(others) + 0.7), high)
+        axes.set(title=name, xlabel=STATISTICS[name])
+        rows = [-high * 0.12 * row for row in range(1, len(others) + 1)]
+        axes.set_yticks([0, *rows], ["", *(others if number == 0 else [""] * len(others))])
+        if number == 0:
+            axes.text(0.98, 0.97, "gray: " + top, ha="right", va="top", fontsize=8, transform=axes.transAxes)
+    figure.savefig(path, dpi=100)
+
+
+def table(groups: dict[str, NDArray[np.float64]]) -> list[str]:
+    """Return medians with the first and the last decile, in Markdown."""
+    lines = ["| median (10 to 90 %) | n | " + " | ".join(STATISTICS) + " |", "|---|---:|" + "---:|" * len(STATISTICS)]
+    for name, values in groups.items():
+        cells = []
+        for column in values.T:
+            low, middle, high = np.quantile(column, [0.1, 0.5, 0.9]) if np.isfinite(column).all() else [np.nan] * 3
+            cells.append("-" if np.isnan(middle) else f"{middle:.2f} ({low:.2f} to {high:.2f})")
+        lines.append(f"| {name} | {len(values)} | {' | '.join(cells)} |")
+    return lines
+
+
+def cost(spec: str) -> str:
+    """Measure the processor time of a degradation, and of the rest of a training step of the recipe photo."""
+    recipe = read_recipe("photo", [f"degradation={spec}"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # waiting threads would be counted as work
+    method, shape = (
+        Supervised(recipe, torch.device("cpu")),
+        (recipe.data.batch, 3, recipe.data.patch, recipe.data.patch),
+    )
+    batch, rng = Batch(torch.rand(shape).contiguous(memory_format=torch.channels_last)), torch.Generator()
+    chain, shares = Degradation(spec), []
+    for step in range(6):
+        times = [time.process_time()]
+        chain(batch.clean, rng)
+        times.append(time.process_time())
+        method.step([batch], [rng], step, 0.0)
+        times.append(time.process_time())
+        drawn, whole = np.diff(times)
+        shares.append(drawn / (whole - drawn))
+    torch.set_num_threads(threads)
+    low, high = 100 * min(shares[1:]), 100 * max(shares[1:])  # the first is slower
+    return f"{spec} takes {low:.0f} to {high:.0f} % of the processor time of the rest of a training step, {shape}."
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with real/ and train-pack/")
+    parser.add_argument("--degradation", default="camera(stops=-3..7)", help="as in the recipe photo")
+    parser.add_argument("--count", type=int, default=256, help="simulated pictures")
+    parser.add_argument("--report", action="store_true", help="also draw the pairs kept for reporting")
+    parser.add_argument("--cost", action="store_true", help="also measure what it costs in training")
+    parser.add_argument("--figure", type=Path, help="draw here")
+    options = parser.parse_args()
+    found: dict[str, list[list[float]]] = {
+        f"simulated: {options.degradation}": simulated(options.data / "train-pack", options.degradation, options.count)
+    }
+    for use in ("train", "report") if options.report else ("train",):
+        for name, figures in real(options.data / "real", use):
+            found.setdefault(name, []).append(figures)
+    groups = {name: np.array(figures) for name, figures in found.items()}
+    print("\n".join(table(groups)))
+    if options.cost:
+        print(cost(options.degradation))
+    if options.figure:
+        draw(groups, options.figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""A picture file at work: its pages are restored one after the other, written, and summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hush.errors import PictureError
+from hush.imaging.files import copy, write_pages, written_as
+from hush.imaging.formats import FORMATS
+from hush.imaging.ranges import value_range
+from hush.restoring.options import DenoiseOptions
+from hush.restoring.planning import FileResult
+from hush.restoring.restorers import Restorer, TellProgress
+from hush.restoring.working import Outcome, find_noise, restore_array
+
+if TYPE_CHECKING:
+    from hush.imaging.estimation import NoiseEstimate
+    from hush.imaging.formats.picture import Pages, Picture
+
+DECODER = 48 * 2**20  # bytes that a process that reads holds beside its picture
+
+
+class FileWork:
+    """Restore the pages of a file, and remember what was found in them.
+
+    Raises PictureError, with each page before it is restored, if the target's format does not hold it.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        like: Pages,
+        options: DenoiseOptions,
+        restorer: Restorer,
+        progress: TellProgress | None = None,
+        *,
+        decoders: int = 0,
+    ) -> None:
+        """Prepare for a file ``like`` which the target will be; so many others are decoded meanwhile."""
+        self.source, self.target, self._like = source, target, like
+        self._options, self._restorer, self._progress = options, restorer, progress
+        self._into = written_as(target, like)
+        self._held = decoders * DECODER
+        # times the bytes of a page: to write it; for each decoder a picture that is read, and two that wait
+        self._copies = self._into.encoding + decoders * (FORMATS[like.format].decoding + 2)
+        self._outcomes: list[Outcome] = []
+        self._sizes: list[tuple[int, int]] = []
+
+    def restore(self, pages: Pages | list[Picture]) -> Iterator[Picture]:
+        """Yield each page restored; of several, the noise is looked for in all of them first.
+
+        A page that is no picture, but a mask of another one, stays as it is.
+        """
+        for page, noise in zip(pages, self._noises(pages), strict=False):
+            height, width = page.size
+            self._sizes.append((width, height))
+            yield page if page.mask else self._restored(page, noise)
+
+    def write(self, restored: Iterable[Picture]) -> Path:
+        """Write what was restored; a picture of which no pixel changed is copied as its file is."""
+        if len(self._like) == 1:
+            restored = list(restored)
+            changed = any(outcome.squares for outcome in self._outcomes)
+            if not changed and self._into is FORMATS[self._like.format]:
+                return copy(self.source, self.target, overwrite=self._options.overwrite)
+        return write_pages(self.target, restored, self._like, overwrite=self._options.overwrite)
+
+    def result(self, seconds: float) -> FileResult:
+        """Sum up: the noise level is the median of those of the pages."""
+        from statistics import median
+
+        sigmas = [outcome.sigma for outcome in self._outcomes if outcome.sigma is not None]
+        total = Outcome(
+            median(sigmas) if sigmas else None,
+            sum(outcome.squares for outcome in self._outcomes),
+            sum(outcome.values for outcome in self._outcomes),
+        )
+        megapixels = sum(width * height for width, height in self._sizes) / 1e6
+        sizes = self._sizes
+        return FileResult(self.source, self.target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr)
+
+    def _restored(self, page: Picture, noise: NoiseEstimate | None) -> Picture:
+        """Restore a page whose noise is known; None looks for it."""
+        with _named(self.target):
+            self._into.check_holds(page)
+        with _named(self.source):
+            pixels, outcome = restore_array(
+                page.pixels,
+                self._options,
+                self._restorer,
+                noise=noise,
+                full_scale=page.full_scale,
+                cmyk=page.cmyk,
+                held=self._held + self._copies * page.pixels.nbytes,
+                progress=self._progress,
+            )
+        self._outcomes.append(outcome)
+        return replace(page, pixels=pixels)
+
+    def _noises(self, pages: Pages | list[Picture]) -> Iterable[NoiseEstimate | None]:
+        """Find how noisy pages are, each by those around it; None where each is looked at by itself, or not at all."""
+        told = self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma
+        if told or len(pages) == 1:
+            return repeat(None)
+        from hush.imaging.estimation import NO_NOISE
+        from hush.restoring.levels import steady
+
+        found = [(NO_NOISE, 1.0) if page.mask else self._noise(page) for page in pages]
+        levels = [noise.told * span for noise, span in found]  # in units of the pixels, which all pages share
+        return [
+            noise.scaled(level / (noise.told * span)) if noise.told else noise
+            for (noise, span), level in zip(found, steady(levels), strict=True)
+        ]
+
+    def _noise(self, page: Picture) -> tuple[NoiseEstimate, float]:
+        """Return what is found of a page's noise, and how far its black and white are apart."""
+        with _named(self.source):
+            scale = value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
+            noise = find_noise(page.pixels, scale, cmyk=page.cmyk)
+        return noise, scale[1] - scale[0] if isinstance(scale, tuple) else scale
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of which file an error speaks."""
+    try:
+        yield
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise PictureError(f"{path}: does not fit in memory; close other programs") from error
