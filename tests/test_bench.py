@@ -17,7 +17,7 @@ from hush.cli import run
 from hush.errors import HushError, UsageError
 from hush.judging.bench import peers as peers_module
 from hush.judging.bench.peers import OUTSIDE, Missing, Peer, line_up
-from hush.judging.bench.report import Bench, fill, parts, table
+from hush.judging.bench.report import Bench, parts, table
 from hush.judging.bench.store import Store, digest
 from hush.judging.bench.timing import Times, megapixel, time_peers
 from tiny import darkening_numbers, write_tiny
@@ -27,6 +27,7 @@ pytest.importorskip("torch")
 from hush.judging.bench.benching import Plan, bench, find_sets
 from hush.judging.bench.workers import Worker
 from hush.judging.evaluation import evaluate
+from hush.judging.markdown import fill
 
 NLM = next(peer for peer in OUTSIDE if peer.name.startswith("NLM, scikit"))
 
@@ -139,7 +140,7 @@ def test_pages_are_filled_between_markers(measured: Bench, tmp_path: Path) -> No
         encoding="utf-8",
     )
     for _ in range(2):  # filling again changes nothing
-        fill(page, parts(measured), tmp_path / "docs" / "images" / "plot.svg")
+        fill(page, "bench", parts(measured, tmp_path / "docs" / "images" / "plot.svg"))
         text = page.read_text(encoding="utf-8")
     assert text.startswith("# Mine\n\n<!-- bench: colour -->\n\n| PSNR")
     assert "stale" not in text
@@ -148,10 +149,10 @@ def test_pages_are_filled_between_markers(measured: Bench, tmp_path: Path) -> No
     assert "- Nobody: nowhere:Nobody: no module" in text
     page.write_text("<!-- bench: colours -->\n<!-- end of bench -->", encoding="utf-8")
     with pytest.raises(UsageError, match="no part 'colours'"):
-        fill(page, parts(measured), tmp_path / "plot.svg")
+        fill(page, "bench", parts(measured))
     page.write_text("nothing", encoding="utf-8")
     with pytest.raises(UsageError, match="add them"):
-        fill(page, parts(measured), tmp_path / "plot.svg")
+        fill(page, "bench", parts(measured))
 
 
 def test_who_is_ahead_is_said(measured: Bench, place: Path) -> None:

@@ -97,7 +97,8 @@ def bench(
     need("torch", "train")
     from hush.judging.bench.benching import DEGRADATIONS, Plan
     from hush.judging.bench.plotting import draw
-    from hush.judging.bench.report import Bench, fill, parts
+    from hush.judging.bench.report import Bench, parts
+    from hush.judging.markdown import fill
 
     if source is not None:
         found = Bench.from_json(source)
@@ -118,7 +119,7 @@ def bench(
     draw(found, plot)
     _show(found)
     for page in write or ():
-        fill(Path(page), parts(found), plot)
+        fill(Path(page), "bench", parts(found, plot))
     say(f"Plot: {plot}. Results: {source or out}")
 
 

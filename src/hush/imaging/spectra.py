@@ -50,11 +50,13 @@ class Patchwork:
         patches = patches.astype(np.float32, copy=False)
         if image.dtype.kind in "ui":
             patches = patches / np.float32(np.iinfo(image.dtype).max)
+        low, high, flat = _limits(patches.reshape(*patches.shape[:2], -1))
+        patches = patches[~flat] if flat.any() else patches
+        if scale > 1:
+            low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)  # averages pile up nowhere
         while patches.shape[-1] > size:
             patches = _halved(patches)
-        patches = patches.reshape(len(patches), image.shape[2], size * size)
-        low, high, flat = _limits(patches, clipped=scale == 1)
-        return cls(patches[~flat] if flat.any() else patches, size, low, high)
+        return cls(patches.reshape(len(patches), image.shape[2], size * size), size, low, high)
 
     def __len__(self) -> int:
         return len(self.patches)
@@ -122,21 +124,16 @@ def _halved(patches: Floats) -> Floats:
     return (rows[..., ::2] + rows[..., 1::2]) / np.float32(4)
 
 
-def _limits(patches: Floats, *, clipped: bool) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _limits(patches: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Return where the picture is clipped below and above (C,), infinity where it is not, and which patches are flat.
 
     Flat patches (N,) are of one value, or of the picture's darkest and brightest alone. No noise is like that: they are
     frames, black bars, print, skies burnt out in the camera, and the other patches tell more about the noise.
-    ``clipped`` says whether to look for clipping: averages of clipped pixels pile up nowhere.
     """
     lowest, highest = patches.min(-1), patches.max(-1)  # (N, C)
-    flat = (lowest == highest).all(1)
-    if not clipped:
-        nowhere = np.full(patches.shape[1], np.inf)
-        return -nowhere, nowhere, flat
     low, high = lowest.min(0), highest.max(0)  # (C,)
     dark, bright = patches == low[:, None], patches == high[:, None]
-    flat |= (dark | bright).all((1, 2))
+    flat = (lowest == highest).all(1) | (dark | bright).all((1, 2))
     pile = PILE + 4 / len(patches)  # a single pixel lies in up to 64 patches
     low = np.where(dark.mean((0, 2)) > pile, low, -np.inf)
     return low, np.where(bright.mean((0, 2)) > pile, high, np.inf), flat

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hush.errors import HushError, UsageError
+from hush.errors import UsageError
+from hush.judging import markdown
 from hush.judging.results import Report, Row, write_text
 
 CHANNELS = {3: "colour", 1: "gray"}
-PART = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end of bench -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -132,11 +131,12 @@ def _time(entry: Row | None) -> list[str]:
     return [f"{entry['seconds_per_megapixel']:.2f} ({low:.2f} to {high:.2f})", ratio, memory]
 
 
-def parts(bench: Bench) -> dict[str, list[str]]:
-    """Return the parts that pages may hold, as lines of Markdown."""
+def parts(bench: Bench, plot: Path | None = None) -> dict[str, list[str]]:
+    """Return the parts that pages may hold, as lines of Markdown; ``plot`` is the picture that one of them shows."""
     return {
-        "colour": _markdown(*table(bench, 3)),
-        "gray": _markdown(*table(bench, 1)),
+        "plot": [markdown.picture(plot, "Quality over time: our weights and their peers")] if plot else [],
+        "colour": _lines(*table(bench, 3)),
+        "gray": _lines(*table(bench, 1)),
         "ahead": _verdict(bench),
         "differences": [f"- {line}" for line in _differences(bench)],
         "missing": [f"- {entry['name']}: {entry['reason']}" for entry in bench.missing] or ["Nobody is missing."],
@@ -144,11 +144,8 @@ def parts(bench: Bench) -> dict[str, list[str]]:
     }
 
 
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    if not rows:
-        return ["No such pictures in this run."]
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
+def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return markdown.table(heads, rows) if rows else ["No such pictures in this run."]
 
 
 def _verdict(bench: Bench) -> list[str]:
@@ -190,23 +187,3 @@ def _protocol(bench: Bench) -> list[str]:
         f"{machine['processor']}, {protocol['runtime']['threads']} threads, {machine['system']}; {versions}.",
         f"{runs}.",
     ]
-
-
-def fill(page: Path, found: Mapping[str, Sequence[str]], plot: Path) -> None:
-    """Put parts between the markers ``<!-- bench: NAME -->`` and ``<!-- end of bench -->`` of a page.
-
-    ``plot`` is the picture that the part of this name shows. Raises UsageError for a page without markers, or with the
-    name of no part.
-    """
-    try:
-        text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise HushError(f"{page}: cannot be read ({error.strerror})") from error
-    link = Path(os.path.relpath(plot.resolve(), page.resolve().parent)).as_posix()
-    written = {**found, "plot": [f"![Quality over time: our weights and their peers]({link})"]}
-    names = [match[2] for match in PART.finditer(text)]
-    if not names:
-        raise UsageError(f"{page}: has no line <!-- bench: colour --> with <!-- end of bench --> below it; add them")
-    if unknown := [name for name in names if name not in written]:
-        raise UsageError(f"{page}: bench has no part {unknown[0]!r}; it has {', '.join(written)}")
-    write_text(page, PART.sub(lambda part: "\n".join([part[1], *written[part[2]], "", part[3]]), text))

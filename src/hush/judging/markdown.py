@@ -1,0 +1,55 @@
+"""Figures in pages: commands write them between markers, and leave what people wrote around them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hush.errors import HushError, UsageError
+from hush.judging.results import write_text
+
+PICTURE = "picture:"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table as lines of Markdown; all columns but the first are set to the right."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def picture(file: Path, words: str) -> str:
+    """Return a line that `fill` turns into a picture; the page may lie anywhere."""
+    return f"{PICTURE}{file.resolve()}|{words}"
+
+
+def fill(page: Path, kind: str, parts: Mapping[str, Sequence[str]]) -> None:
+    """Put parts between the lines ``<!-- KIND: NAME -->`` and ``<!-- end of KIND -->`` of a page.
+
+    Raises UsageError for a page without such lines, or with the name of no part; HushError for one that cannot be read.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise HushError(f"{page}: cannot be read ({error.strerror})") from error
+    begin, end = f"<!-- {kind}: ", f"<!-- end of {kind} -->"
+    place = re.compile(rf"({re.escape(begin)}([\w-]+) -->\n).*?({re.escape(end)})", re.DOTALL)
+    names = [match[2] for match in place.finditer(text)]
+    if not names:
+        raise UsageError(f"{page}: has no line {begin}{next(iter(parts))} --> with {end} below it; add them")
+    if unknown := [name for name in names if name not in parts]:
+        raise UsageError(f"{page}: {kind} has no part {unknown[0]!r}; it has {', '.join(parts)}")
+
+    def written(match: re.Match[str]) -> str:
+        lines = [_linked(line, page) for line in parts[match[2]]]
+        return "\n".join([match[1], *lines, "", match[3]])
+
+    write_text(page, place.sub(written, text))
+
+
+def _linked(line: str, page: Path) -> str:
+    if not line.startswith(PICTURE):
+        return line
+    file, _, words = line.removeprefix(PICTURE).partition("|")
+    return f"![{words}]({Path(os.path.relpath(file, page.resolve().parent)).as_posix()})"
