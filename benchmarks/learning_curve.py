@@ -41,7 +41,7 @@ def main() -> None:
         if not curve:
             parser.error(f"{name}: its card tells no curve")
         axes.plot(*zip(*curve, strict=True), ".-", label=f"{card.name}, {card.network}")
-        axes.annotate(f"{curve[-1][1]:.2f}", curve[-1], xytext=(4, 4), textcoords="offset points")
+        axes.annotate(f"{curve[-1][1]:.2f}", curve[-1], xytext=(0, 6), textcoords="offset points", ha="right")
     axes.set(xlabel="megapixels seen", ylabel="PSNR on the validation pictures, dB")
     axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.get_ylim()[1] - 3))
     axes.grid(alpha=0.3)
