@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hush
+from conftest import HERE
 from hush.errors import PictureError, UsageError, WeightsError
 from hush.imaging.tiles import plan_tiles
 from hush.restoring import restorers as module
@@ -174,6 +175,15 @@ def test_tiled_equals_untiled(shape: tuple[int, ...], tiny: str) -> None:
     # the tiny network sees zeros past the image, not its edge repeated, where a tile reaches past it
     inside = np.s_[: shape[0] - 2, : shape[1] - 2]
     np.testing.assert_allclose(tiled[inside], whole[inside], atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["exact", "auto"])
+def test_the_weights_that_ship_show_no_seam(precision: str) -> None:
+    """Tiles differ from the whole by less than one level of 8 bit, everywhere."""
+    clean = np.asarray(Image.open(HERE / "data" / "coffee.png").convert("RGB").resize((260, 200)), np.float32) / 255
+    noisy = clean + np.random.default_rng(0).normal(0, 25 / 255, clean.shape).astype(np.float32)
+    whole, tiled = (open_restorer(precision=precision, tile=tile)(noisy, 25.0) for tile in (1280, 160))
+    assert np.abs(whole - tiled).max() < 1 / 255
 
 
 @pytest.mark.parametrize("size", [(1300, 1300), (3000, 4000), (1281, 40), (9000, 7000)])
