@@ -42,7 +42,7 @@ BLOCKS = 0.56  # what averaging 2x2 pixels leaves of the power at the second: co
 TEXTURED = 1.5  # levels of 8 bit by which texture raises what half the size says
 ALIKE = 1.1  # times as strong as in each channel from which on noise counts as shared by the channels
 COARSER = 1.15  # times that white noise may seem stronger at half the size
-TOLD = 1.75  # times: a network that knows white noise must be told more of noise that is coarser
+TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
 VARIES = 1.4  # times as much variance in the bright as in the dark, from which on one level is no good
 SMOOTH = 3  # pixels around one whose mean says how bright it is
 
@@ -118,32 +118,32 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
         return nothing
     if not np.isfinite(patchwork.patches).all():
         raise PictureError("the picture holds NaN or infinity; replace them before the noise is estimated")
-    levels = _judge(patchwork)
-    if patchwork.repeats(levels.chosen) > DRAWN:
+    fine = _judge(patchwork)
+    if patchwork.repeats(fine.chosen) > DRAWN:
         return nothing
-    curve = _Curve.of(patchwork, levels.sigmas)
-    fine = (_judge(patchwork, curve) if curve.varies else levels).strength
-    half = _coarse_strength(image, 2, curve)
-    if half > COARSER * fine + TEXTURED / 255:
-        return _of_coarse_noise([fine, half, _coarse_strength(image, 4, curve)], levels.sigmas)
-    sigmas = curve.sigmas
-    sigma = 255 * _overall(sigmas)
-    told = sigma * max(1.0, fine / max(_overall(levels.sigmas), 1e-9)) if not curve.varies else sigma
-    return NoiseEstimate(
-        sigma, _plain(255 * sigmas), 0.0, sigma, told, _plain(255 * curve.gains), _plain(255**2 * curve.offsets)
-    )
+    curve = _Curve.of(patchwork, fine.sigmas)
+    level = _judge(patchwork, curve) if curve.varies else fine
+    half = _judge_smaller(image, 2, curve)
+    if half.strength > COARSER * level.strength + TEXTURED / 255:
+        return _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
+    sigma = 255 * _overall(curve.sigmas)
+    told = sigma if curve.varies else 255 * fine.strength
+    lines = _plain(255 * curve.gains), _plain(255**2 * curve.offsets)
+    return NoiseEstimate(sigma, _plain(255 * curve.sigmas), 0.0, sigma, told, *lines)
 
 
-def _of_coarse_noise(levels: list[float], sigmas: Floats) -> NoiseEstimate:
-    """Describe noise that is not white, from its levels at full, half and a quarter of the size.
+def _of_coarse_noise(fine: _Levels, half: _Levels, quarter: _Levels) -> NoiseEstimate:
+    """Describe noise that is not white, from what the picture shows at full, half and a quarter of its size.
 
-    What to tell was found on training scenes of PolyU and on noise of sigma 8 and 20 in JPEG files of quality 50 to 90.
+    What to tell was found on training scenes of PolyU and on noise of sigma 8 and 20 in JPEG files of quality 50 to 95.
     """
-    fine, half, quarter = (255 * level for level in levels)
-    told = TOLD * math.sqrt(half * min(max(quarter, half), 2 * half))
-    correlation, total = _spectrum(fine, half, quarter)
-    nothing = (0.0,) * len(sigmas)
-    return NoiseEstimate(fine, _plain(255 * sigmas), correlation, total, told, nothing, _plain(np.square(255 * sigmas)))
+    told = TOLD * math.sqrt(half.strength * min(max(quarter.strength, half.strength), 2 * half.strength))
+    correlation, total = _spectrum(fine.overall, half.overall, quarter.overall)
+    sigmas = 255 * fine.sigmas
+    gains = (0.0,) * len(sigmas)
+    return NoiseEstimate(
+        255 * fine.overall, _plain(sigmas), correlation, 255 * total, 255 * told, gains, _plain(np.square(sigmas))
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,10 +195,14 @@ class _Levels:
     """Patches that were judged by."""
 
     @property
+    def overall(self) -> float:
+        """The level over all channels."""
+        return _overall(self.sigmas)
+
+    @property
     def strength(self) -> float:
         """The level over all channels, or ``shared`` where that is clearly more."""
-        overall = _overall(self.sigmas)
-        return self.shared if self.shared > ALIKE * overall else overall
+        return self.shared if self.shared > ALIKE * self.overall else self.overall
 
 
 def _judge(patchwork: Patchwork, curve: _Curve | None = None) -> _Levels:
@@ -229,12 +233,19 @@ def _judge(patchwork: Patchwork, curve: _Curve | None = None) -> _Levels:
     return _Levels(sigmas, shared, chosen)
 
 
-def _coarse_strength(image: Floats, scale: int, curve: _Curve) -> float:
-    """Return the level over all channels as a picture made smaller shows it; 0 where it is too small for that."""
+def _judge_smaller(image: Floats, scale: int, curve: _Curve) -> _Levels:
+    """Judge the noise of a picture made smaller, as that of the picture itself if it is white.
+
+    Of pictures that are too small for that nothing is known: they are given no noise.
+    """
+    nothing = _Levels(np.zeros(image.shape[2]), 0.0, np.zeros(0, int))
     if min(image.shape[:2]) < PATCH * scale:
-        return 0.0
+        return nothing
     patchwork = Patchwork.cut(image, scale, MOST_COARSE // (scale // 2) ** 2)
-    return scale * _judge(patchwork, curve).strength if len(patchwork) else 0.0
+    if not len(patchwork):
+        return nothing
+    found = _judge(patchwork, curve)
+    return _Levels(scale * found.sigmas, scale * found.shared, found.chosen)
 
 
 def _plain(values: Floats) -> tuple[float, ...]:
@@ -253,7 +264,7 @@ def _spectrum(fine: float, half: float, quarter: float) -> tuple[float, float]:
     second = fine**2 + max(0.0, half**2 - fine**2) / BLOCKS
     third = second + max(0.0, quarter**2 - half**2) / BLOCKS
     radius, shift = _frequencies()
-    known = np.log(np.maximum([third, second, fine**2], 1e-4))
+    known = np.log(np.maximum([third, second, fine**2], (0.01 / 255) ** 2))
     power = np.exp(np.interp(radius, FREQUENCIES, known))
     return float((power * shift).sum() / power.sum()), math.sqrt(power.mean())
 
