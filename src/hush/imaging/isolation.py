@@ -71,11 +71,13 @@ class Decoder:
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-        self._busy = False
+        process, self._process, self._busy = self._process, None, False
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in filter(None, (process.stdin, process.stdout)):
+                with suppress(OSError):  # another thread may be at it, or what was not sent is lost
+                    pipe.close()
 
     def _send(self, request: tuple[str, int | None]) -> None:
         if self._busy or self._process is None or self._process.poll() is not None:
