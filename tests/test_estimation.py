@@ -53,7 +53,7 @@ def mean_error(folder: Path, every: int, clipped: bool) -> float:
 @pytest.mark.parametrize("clipped", [False, True], ids=["float", "clipped to 8 bit"])
 @pytest.mark.parametrize(("name", "every"), [("Kodak24", 12), ("CBSD68", 34), ("BSD68", 23), ("Set12", 4)])
 def test_mean_error_on_photographs(name: str, every: int, clipped: bool) -> None:
-    assert mean_error(shared_data("test", name), every, clipped) < 0.5
+    assert mean_error(shared_data("test", name), every, clipped) < 0.75
 
 
 def test_clean_photographs_are_nearly_noiseless() -> None:

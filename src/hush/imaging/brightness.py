@@ -18,11 +18,12 @@ from hush.imaging.spectra import Patchwork, smallest, typical
 
 Floats = NDArray[Any]
 
-STEPS = 12  # of brightness, each with as many patches
+STEPS = 8  # of brightness, each with as many patches
 FEWEST = 40  # patches to judge a step by
-MOST = 250  # more do not make its median any better
+MOST = 200  # more do not make its median any better
 LEAST_TEXTURE = 0.01  # share of a step's patches that is always used
 ROUNDS = 2  # the curve and the choice of patches depend on each other
+LEVEL = 0.2  # times more variance in the bright than in the dark: less is no slope worth another round
 NEAR = 0.4  # sigmas between a patch's mean and clipping; nearer than that too little is left of the noise
 TRIMS = 6  # rounds of weighing down the steps that texture has spoilt
 
@@ -40,9 +41,12 @@ def fit_brightness(patchwork: Patchwork, sigmas: Floats) -> tuple[Floats, Floats
 
 def _fit_channel(patchwork: Patchwork, channel: int, sigma: float) -> tuple[float, float]:
     means = patchwork.means[:, channel]
-    steps = np.array_split(np.argsort(means, kind="stable"), STEPS)  # patches of about one brightness each
+    steps = np.array_split(np.argsort(means), STEPS)  # patches of about one brightness each
+    dark, bright = float(means.min()), float(means.max())
     gain, offset = 0.0, sigma * sigma
-    for _ in range(ROUNDS):
+    for round_ in range(ROUNDS):
+        if round_ and gain * (bright - dark) < LEVEL * (gain * dark + offset):
+            break
         expected = np.maximum(gain * means + offset, 1e-9)  # (N,)
         usable = patchwork.nearest[:, channel] > NEAR * np.sqrt(expected)
         scale = expected * patchwork.kept(slice(None), np.sqrt(expected), channel)
@@ -70,7 +74,7 @@ def _judge_step(
     best = smallest(texture, max(FEWEST, int(LEAST_TEXTURE * len(members)), smooth))
     best = best[:: max(1, len(best) // MOST)]
     chosen = members[best]
-    noise = patchwork.fine[chosen, channel] / scale[chosen, None]  # (n, K)
+    noise = patchwork.fine[:, chosen, channel] / scale[chosen]  # (K, n)
     variance = float(typical(noise) * expected[chosen].mean())
     spoilt = max(1.0, float(np.median(texture[best])))
     return float(patchwork.means[chosen, channel].mean()), variance, len(chosen) / spoilt**4

@@ -28,7 +28,8 @@ from hush.imaging.spectra import PATCH, Patchwork, smallest, typical
 
 Floats = NDArray[Any]
 
-MOST_JUDGED = 4_000  # patches; more do not make the medians any better
+ROUGHLY_JUDGED = 500  # patches in all rounds but the last
+MOST_JUDGED = 1_500  # patches; more do not make the medians any better
 FEWEST = 64  # patches to judge by, where the picture has them
 LEAST_TEXTURE = 0.005  # share of the patches that is always used
 ROUNDS = 3  # the level and the choice of patches depend on each other; more rounds change nothing
@@ -36,7 +37,7 @@ NEAR = 0.4  # sigmas between a patch's mean and clipping; nearer than that too l
 FIRST_NEAR = 0.02  # share of the picture's range that is not used at first, where it is clipped
 DRAWN = 0.6  # share of pixels equal to their neighbour; noise that 8 bits can show at all leaves less than 0.5
 
-MOST_COARSE = 4_000  # patches of the picture at half its size
+MOST_COARSE = 2_500  # patches of the picture at half its size
 FREQUENCIES = (0.118, 0.236, 0.471)  # cycles per pixel that are judged by at a quarter, half and full size
 BLOCKS = 0.56  # what averaging 2x2 pixels leaves of the power at the second: cos^4(pi/6)
 TEXTURED = 1.5  # levels of 8 bit by which texture raises what half the size says
@@ -224,11 +225,11 @@ def _judge(patchwork: Patchwork, curve: _Curve | None = None) -> _Levels:
         expected = count * np.mean(np.square(sigmas)) * (1 + math.sqrt(2 / (count * channels)))
         wanted = max(FEWEST, int(LEAST_TEXTURE * len(usable)), int((strength <= expected).sum()))
         best = smallest(strength, wanted)
-        best = best[:: max(1, len(best) // MOST_JUDGED)]
-        sigmas = np.sqrt(typical(patchwork.fine[usable[best]] / scale[best][..., None]))
+        best = best[:: max(1, len(best) // (MOST_JUDGED if round_ == ROUNDS else ROUGHLY_JUDGED))]
+        sigmas = np.sqrt(typical(patchwork.fine[:, usable[best]] / scale[best]))
     chosen, shared = usable[best], 0.0
     if channels == 3:
-        energies = patchwork.fine_luminance(chosen) / scale[best].mean(1)[:, None]
+        energies = patchwork.fine_luminance(chosen) / scale[best].mean(1)
         shared = math.sqrt(float(typical(energies)) / sum(weight * weight for weight in LUMA))
     return _Levels(sigmas, shared, chosen)
 

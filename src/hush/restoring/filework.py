@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hush.imaging.estimation import NoiseEstimate
     from hush.imaging.formats.picture import Pages, Picture
 
+Noises = Iterable["NoiseEstimate | None"]
 DECODER = 48 * 2**20  # bytes that a process that reads holds beside its picture
 
 
@@ -52,12 +53,14 @@ class FileWork:
         self._outcomes: list[Outcome] = []
         self._sizes: list[tuple[int, int]] = []
 
-    def restore(self, pages: Pages | list[Picture]) -> Iterator[Picture]:
-        """Yield each page restored; of several, the noise is looked for in all of them first.
+    def restore(self, pages: Pages | list[Picture], noises: Noises | None = None) -> Iterator[Picture]:
+        """Yield each page restored; of several, the noise is looked for in all of them first, if it is not known yet.
 
         A page that is no picture, but a mask of another one, stays as it is.
         """
-        for page, noise in zip(pages, self._noises(pages), strict=False):
+        if noises is None:
+            noises = self.look(pages) if len(pages) > 1 else repeat(None)  # who restores the one will look
+        for page, noise in zip(pages, noises, strict=False):
             height, width = page.size
             self._sizes.append((width, height))
             yield page if page.mask else self._restored(page, noise)
@@ -101,15 +104,17 @@ class FileWork:
         self._outcomes.append(outcome)
         return replace(page, pixels=pixels)
 
-    def _noises(self, pages: Pages | list[Picture]) -> Iterable[NoiseEstimate | None]:
-        """Find how noisy pages are, each by those around it; None where each is looked at by itself, or not at all."""
-        told = self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma
-        if told or len(pages) == 1:
+    def look(self, pages: Pages | list[Picture]) -> Noises:
+        """Find how noisy pages are, each by those around it; None where that is told, or does not matter."""
+        if self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma:
             return repeat(None)
         from hush.imaging.estimation import NO_NOISE
-        from hush.restoring.levels import steady
 
         found = [(NO_NOISE, 1.0) if page.mask else self._noise(page) for page in pages]
+        if len(found) == 1:
+            return [found[0][0]]
+        from hush.restoring.levels import steady
+
         levels = [noise.told * span for noise, span in found]  # in units of the pixels, which all pages share
         return [
             noise.scaled(level / (noise.told * span)) if noise.told else noise

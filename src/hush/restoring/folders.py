@@ -1,4 +1,4 @@
-"""Restore many pictures: the next are read and the last written while one is restored."""
+"""Restore many pictures: the next are read and looked at, and the last written, while one is restored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hush.errors import MissingExtra, PictureError
-from hush.restoring.filework import DECODER, FileWork
+from hush.restoring.filework import DECODER, FileWork, Noises
 from hush.restoring.large import SMALLEST_WORK
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
@@ -68,6 +68,7 @@ class _Read:
 
     like: Pages | None
     pages: list[Picture]
+    noises: Noises
     seconds: float
 
 
@@ -123,7 +124,7 @@ class _Line:
         return self._own.decoder
 
     def _read(self, job: Job) -> _Read:
-        """Read a file; a large one is left to be read part by part."""
+        """Read a file, and look how noisy it is; a large one is left to be read part by part."""
         started = time.perf_counter()
         left = allowed(self._options.max_memory) - resident() - SMALLEST_WORK
         room = max(0, left // self._count - DECODER)
@@ -131,9 +132,10 @@ class _Line:
         pages: list[Picture] = []
         for page in like or ():
             if like is not None and page.pixels.nbytes * len(like) > min(STACK, room // 4) and len(like) > 1:
-                return _Read(like, [], 0)
+                return _Read(like, [], (), 0)
             pages.append(page)
-        return _Read(like, pages, time.perf_counter() - started)
+        noises = self._file_work(job, like).look(pages) if like is not None else ()
+        return _Read(like, pages, noises, time.perf_counter() - started)
 
     def _restore(self, job: Job, reading: Future[_Read] | None) -> Future[Result]:
         """Restore what was read, and let it be written."""
@@ -146,7 +148,7 @@ class _Line:
                 return self._stack(job)
             started = time.perf_counter()
             at_work = self._file_work(job, read.like)
-            restored = list(at_work.restore(read.pages))
+            restored = list(at_work.restore(read.pages, read.noises))
             seconds = read.seconds + time.perf_counter() - started
             writing.append((at_work, restored, seconds))
             return at_work.result(seconds)
