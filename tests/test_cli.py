@@ -391,10 +391,27 @@ def test_estimate_finds_the_noise(folder, capsys):
     (found,) = json.loads(capsys.readouterr().out)
     assert found["file"] == "noisy.png"
     assert found["sigma"] == pytest.approx(20, abs=2)
+    assert (found["verdict"], found["white"], found["jpeg_quality"]) == ("strong", True, None)
     assert run(["estimate", "noisy.png", "nofile.png"]) == 1
     captured = capsys.readouterr()
     assert "noisy.png" in captured.out
     assert "nofile.png" in captured.err
+
+
+@pytest.mark.parametrize(("deviation", "verdict"), [(0, "clean"), (4, "light"), (12, "strong"), (40, "very strong")])
+def test_estimate_says_in_words_how_noisy(deviation, verdict, folder, capsys):
+    smooth = np.linspace(60, 190, 256 * 256).reshape(256, 256, 1).repeat(3, axis=2)
+    noisy = smooth + np.random.default_rng(0).normal(0, deviation, smooth.shape)
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save("noisy.png")
+    assert run(["estimate", "noisy.png"]) == 0
+    assert f"\n{verdict}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("quality", [20, 50, 75, 92, 100])
+def test_estimate_tells_the_quality_of_a_jpeg(quality, folder, capsys):
+    Image.open("cat.png").convert("RGB").save("cat.jpg", quality=quality)
+    assert run(["estimate", "cat.jpg", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["jpeg_quality"] == pytest.approx(quality, abs=1)
 
 
 def test_doctor_says_what_would_run(tiny):

@@ -31,12 +31,13 @@ def estimate(
 ) -> None:
     """Say how noisy pictures are.
 
-    Prints the deviation of the noise on the 8-bit scale, whatever the depth,
-    and of each channel; how alike the noise of neighbours is (0 white, 0.5 to
-    0.8 from a camera's JPEG); the level with all that is coarser than a pixel;
-    what hush denoise would tell the weights; and, where the noise depends on
-    brightness, its variance as gain x value + offset (0 to 255), the mean
-    over channels.
+    First in words: clean, light, strong or very strong. Then the deviation of
+    the noise on the 8-bit scale, whatever the depth, and of each channel; how
+    alike the noise of neighbours is (0 white, 0.5 to 0.8 from a camera's
+    JPEG); the level with all that is coarser than a pixel; what hush denoise
+    would tell weights that want to be told; where the noise depends on
+    brightness, its variance as gain x value + offset (0 to 255), the mean over
+    channels; and the quality of a JPEG.
 
     \b
     hush estimate photo.jpg
@@ -55,9 +56,12 @@ def estimate(
         say_json(rows, indent=1)
     elif rows:
         show_table(
-            ["picture", "sigma", "per channel", "correlation", "total", "told", "gain", "offset"],
-            [[str(r["file"]), *_estimate_row(r)] for r in rows],
+            ["picture", "noise", "sigma", "per channel", "correlation", "total", "told", "gain", "offset", "JPEG"],
+            [[str(r["file"]), r["verdict"], *_estimate_row(r)] for r in rows],
+            left=(0, 1),
         )
+        if len(rows) == 1:
+            say(f"{rows[0]['verdict']}: {rows[0]['kind']}")
     for failure in failures:
         complain(failure)
     if failures:
@@ -74,6 +78,7 @@ def _estimate_row(entry: dict[str, Any]) -> list[str]:
         number(entry["total"], 2),
         number(entry["told"], 2),
         *(curve if entry["varies"] else ["–", "–"]),
+        "–" if entry["jpeg_quality"] is None else str(entry["jpeg_quality"]),
     ]
 
 
@@ -87,7 +92,8 @@ def _estimate(path: Path) -> dict[str, Any]:
     scale = value_range(picture.pixels, declared=picture.full_scale, cmyk=picture.cmyk)
     image, encoding = decode(picture.pixels, full_scale=scale, cmyk=picture.cmyk)
     found = estimate_noise(shown(image, encoding, judged=True))
-    return {"file": path, **vars(found), "white": found.white, "varies": found.varies}
+    words = {name: getattr(found, name) for name in ("verdict", "kind", "white", "varies")}
+    return {"file": path, **vars(found), **words, "jpeg_quality": getattr(picture.coding, "quality", None)}
 
 
 def demo(

@@ -45,6 +45,7 @@ ALIKE = 1.1  # times as strong as in each channel from which on noise counts as 
 COARSER = 1.15  # times that white noise may seem stronger at half the size
 TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
 VARIES = 1.4  # times as much variance in the bright as in the dark, from which on one level is no good
+VERDICTS = {"very strong": 25.0, "strong": 8.0, "light": 2.0, "clean": 0.0}  # from which level on
 SMOOTH = 3  # pixels around one whose mean says how bright it is
 
 
@@ -69,6 +70,20 @@ class NoiseEstimate:
     def varies(self) -> bool:
         """Whether the noise depends so much on brightness that one level is no good."""
         return any(self.gains)
+
+    @property
+    def verdict(self) -> str:
+        """How strong the noise is, in one or two words: clean, light, strong or very strong."""
+        return next(word for word, least in VERDICTS.items() if self.total >= least)
+
+    @property
+    def kind(self) -> str:
+        """What kind of noise it is, in words."""
+        if self.verdict == "clean":
+            return "hardly any noise"
+        if not self.white:
+            return "alike in neighbouring pixels, as cameras and JPEG leave it"
+        return "white, and stronger where it is brighter" if self.varies else "white, alike everywhere"
 
     def scaled(self, factor: float) -> NoiseEstimate:
         """Return the estimate for noise so many times as strong."""

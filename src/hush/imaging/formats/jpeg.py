@@ -19,6 +19,7 @@ from hush.imaging.formats.previews import plain_xmp, refreshed, without_previews
 Segment = tuple[int, bytes]  # second byte of the marker, content
 Table = tuple[int, ...]  # 64 quantisation steps, row by row
 
+EXAMPLE_STEPS = 3688  # the sum of the standard's example for brightness (table K.1), which libjpeg calls quality 50
 QUALITY = 95  # for pictures that were no JPEG; their chroma is not subsampled
 LONGEST = 65_533  # bytes that a segment holds
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
@@ -49,6 +50,17 @@ class JpegCoding:
     trailer: bytes = b""  # what follows the picture: a gain map, a video, further pictures
     length: int = field(default=0, compare=False)  # bytes before the trailer
     index: int = field(default=0, compare=False)  # offset that the index of further pictures counts from
+
+    @property
+    def quality(self) -> int | None:
+        """The quality in per cent, on libjpeg's scale, that comes nearest to how coarsely brightness is quantised.
+
+        Below 20, where steps end at 255, it is too high.
+        """
+        if not self.tables:
+            return None
+        percent = 100 * sum(self.tables[0]) / EXAMPLE_STEPS
+        return round(min(100.0, max(1.0, 5000 / percent if percent > 100 else (200 - percent) / 2)))
 
 
 def read(data: bytes) -> Picture:
