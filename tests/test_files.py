@@ -375,11 +375,11 @@ def test_absurd_sizes_are_refused_and_real_ones_are_not() -> None:
     [
         ("x.jpg", Picture(np.zeros((4, 4, 3), np.uint16)), "uint16 RGB pixels; JPEG holds uint8 gray, RGB, CMYK"),
         ("x.jpg", Picture(np.zeros((4, 4, 4), np.uint8)), "RGB\\+alpha pixels"),
-        ("x.png", Picture(np.zeros((4, 4, 4), np.uint8), cmyk=True), "CMYK pixels"),
-        ("x.png", Picture(np.zeros((4, 4))), "float64 gray"),
+        ("x.png", Picture(np.zeros((4, 4, 4), np.uint8), cmyk=True), "CMYK pixels.*Name a .tif file"),
+        ("x.png", Picture(np.zeros((4, 4))), "float64 gray.*Name a .tif file"),
         ("x.webp", Picture(np.zeros((4, 4), np.uint8)), "WebP holds uint8 RGB"),
         ("x.png", Picture(np.zeros((4, 4, 5), np.uint8)), "5 channels"),
-        ("x.xyz", Picture(np.zeros((4, 4), np.uint8)), "suffix '.xyz'"),
+        ("x.xyz", Picture(np.zeros((4, 4), np.uint8)), "suffix '.xyz'. Choose one of (?!.*nef)"),
         ("no/x.png", Picture(np.zeros((4, 4), np.uint8)), "there is no folder"),
     ],
 )
@@ -391,6 +391,13 @@ def test_what_a_format_would_change_is_not_written(name: str, picture: Picture, 
 
 
 # Writing is all or nothing
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(PictureError, match="a folder or device"):
+        write(tmp_path / "x.png", Picture(np.zeros((4, 4), np.uint8)), overwrite=True)
+    assert (tmp_path / "x.png").is_fifo()
 
 
 def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from hush.errors import HushError, MissingExtra, PictureError
+from hush.errors import HushError, MissingExtra, PictureError, UsageError
 from hush.imaging.arrays import check_array, check_finite
 from hush.imaging.formats import FORMATS, HEAD, SUFFIXES, format_of, recognise
 from hush.imaging.formats.codecs import library_reason
@@ -129,9 +129,7 @@ def _decoding(entry: Format) -> Iterator[None]:
 
 def _open(path: Path, *, mapped: bool = False) -> tuple[Format, bytes | mmap]:
     """Return a file's format and bytes; ``mapped`` leaves those of a file of many pages on the disk."""
-    if not path.exists():
-        present = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise PictureError(f"no such file{nearest(path.name, present)}. Check the name")
+    _check_present(path)
     if not path.is_file():
         raise PictureError("a folder or device, no picture. Name the pictures in it")
     with path.open("rb") as file:
@@ -140,6 +138,27 @@ def _open(path: Path, *, mapped: bool = False) -> tuple[Format, bytes | mmap]:
         if mapped and entry.pages and not entry.frames:
             return entry, mmap(file.fileno(), 0, access=ACCESS_READ)
         return entry, head + file.read()
+
+
+def _check_present(path: Path) -> None:
+    """Raise PictureError if there is no such file."""
+    if not path.exists():
+        present = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise PictureError(f"no such file{nearest(path.name, present)}. Check the name")
+
+
+def check_names(source: Path, target: Path, *, make_folder: bool = False) -> None:
+    """Raise PictureError for what can be told before reading: no source, or a target that cannot be written.
+
+    ``make_folder`` says that the target's folder will be made. A target that exists may be replaced.
+    """
+    with _named(source):
+        _check_present(source)
+    with _named(target):
+        if not (make_folder and not target.parent.exists()):
+            _check_place(target, overwrite=True)
+        if source.suffix.lower() != target.suffix.lower():
+            FORMATS[format_of(target)].check_written()
 
 
 def write(target: str | os.PathLike[str], picture: Picture, *, overwrite: bool = False) -> Path:
@@ -197,10 +216,14 @@ def written_as(target: Path, like: Pages | Picture) -> Format:
 
 def _check_place(path: Path, overwrite: bool) -> None:
     """Raise PictureError if a file cannot be written here."""
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
+        raise PictureError("a folder or device, no file. Name a file in a folder, or - for stdout")
     if path.exists() and not overwrite:
         raise PictureError("exists already. Name another file, or allow overwriting")
     if not path.parent.is_dir():
         raise PictureError(f"there is no folder {path.parent}. Make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path.parent))
 
 
 def _format_for(path: Path, like: Pages | Picture) -> str:
@@ -289,9 +312,12 @@ def find_pictures(
     Of a folder these are its files with a known suffix in natural order (2 before 10), without hidden ones;
     ``recursive`` adds its subfolders. What was made of another of the pictures in an earlier run (photo-hush.jpg beside
     photo.jpg) is left out, unless ``results`` are asked for. A named file is taken even if it is missing, so that
-    reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found.
+    reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found, and
+    UsageError for an empty name, which would stand for the folder that one is in.
     """
     names = [os.fspath(entry) for entry in inputs]
+    if "" in names:
+        raise UsageError("an empty name among the inputs; name a picture, or . for this folder")
     found = dict.fromkeys(path for name in names for path in _matches(name, recursive))
     if not found:
         raise PictureError(_nothing_found(names, recursive))
@@ -311,12 +337,12 @@ def _nothing_found(names: list[str], recursive: bool) -> str:
 def _matches(name: str, recursive: bool) -> Iterator[Path]:
     """Yield what one input stands for."""
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike a Path it does not mind a name that is too long
         try:
             yield from _pictures_among(path.rglob("*") if recursive else path.iterdir(), path)
         except OSError as error:
             raise PictureError(f"{path}: {_reason(error)}") from error
-    elif path.exists() or not glob.has_magic(name):
+    elif os.path.exists(path) or not glob.has_magic(name):
         yield path
     else:
         for match in sorted(map(Path, glob.glob(name, recursive=True)), key=natural_order):

@@ -140,5 +140,6 @@ def format_of(target: Path) -> str:
     """Return the format that a target's suffix names; raises PictureError for an unknown suffix."""
     name = SUFFIXES.get(target.suffix.lower())
     if name is None:
-        raise PictureError(f"no format has the suffix {target.suffix!r}. Choose one of {' '.join(SUFFIXES)}")
+        written = (suffix for entry in FORMATS.values() if entry.holds for suffix in entry.suffixes)
+        raise PictureError(f"no format has the suffix {target.suffix!r}. Choose one of {' '.join(written)}")
     return name

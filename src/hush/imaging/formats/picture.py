@@ -138,13 +138,18 @@ class Format:
     def check_holds(self, picture: Picture) -> None:
         """Raise PictureError if this format would change the pixels' type or channels."""
         dtype = picture.pixels.dtype.newbyteorder("=").name
-        if not self.holds:
-            raise PictureError(f"{self.title} is read, not written. Name a .tif or .png file")
+        self.check_written()
         if picture.kind not in self.holds.get(dtype, ()):
+            better = ".tif" if picture.cmyk or picture.pixels.dtype.kind == "f" else ".png or .tif"
             held = "; ".join(f"{name} {', '.join(kinds)}" for name, kinds in self.holds.items())
             raise PictureError(
-                f"{dtype} {picture.kind} pixels; {self.title} holds {held}. Name a .png or .tif file, or convert first"
+                f"{dtype} {picture.kind} pixels; {self.title} holds {held}. Name a {better} file, or convert first"
             )
+
+    def check_written(self) -> None:
+        """Raise PictureError if this format is read only."""
+        if not self.holds:
+            raise PictureError(f"{self.title} is read, not written. Name a .tif or .png file")
 
 
 def check_size(height: int, width: int, channels: int, dtype: str | np.dtype[Any], file_bytes: int) -> None:
