@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from conftest import HERE
@@ -344,6 +345,24 @@ def test_a_file_in_which_nothing_changes_is_copied(options: dict[str, Any], othe
     assert np.array_equal(read(png).pixels, read(source).pixels)
     with pytest.raises(PictureError, match=r"x\.png: exists already"):
         denoise_file(source, tmp_path / "x.png", settled)
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_file_of_several_pictures_in_which_nothing_changes_is_copied(others: int, tmp_path: Path) -> None:
+    """But for OME-XML that names its own file, which then names the new one."""
+    first, *rest = (Image.fromarray(of_type(np.uint8, 20, 30, 3)) for _ in range(3))
+    first.save(tmp_path / "a.webp", save_all=True, append_images=rest, duration=90, quality=50)
+    text = '<?xml version="1.0"?><OME><TiffData><UUID FileName="b.ome.tif">urn:uuid:1</UUID></TiffData></OME>'
+    tifffile.imwrite(tmp_path / "b.ome.tif", of_type(np.uint8, 20, 30, 1)[..., 0], description=text, metadata=None)
+    for i in range(others):
+        first.save(tmp_path / f"{i}.png")
+    options = DenoiseOptions(weights="identity")
+    assert all(isinstance(result, FileResult) for result in denoise_files([tmp_path], tmp_path / "out", options))
+    assert (tmp_path / "out" / "a.webp").read_bytes() == (tmp_path / "a.webp").read_bytes()
+    assert (tmp_path / "out" / "b.ome.tif").read_bytes() == (tmp_path / "b.ome.tif").read_bytes()
+    denoise_file(tmp_path / "b.ome.tif", tmp_path / "c.ome.tif", options)
+    with tifffile.TiffFile(tmp_path / "c.ome.tif") as judge:
+        assert 'FileName="c.ome.tif"' in judge.pages[0].description
 
 
 def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

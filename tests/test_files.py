@@ -68,6 +68,7 @@ def test_every_format_returns_what_it_holds(
     values = RNG.integers(0, 65_536, (*shape, channels) if channels > 1 else shape)
     pixels = (values > 32_767) if dtype == "bool" else (values - 99).astype(dtype)
     if name == "gif" and channels == 4:
+        pixels[..., 3] = 255
         pixels[0, 0, 3] = 0  # a GIF has alpha where a pixel is transparent
     picture = read(write(tmp_path / f"x{suffix(name)}", Picture(pixels, cmyk=kind == "CMYK")))
     assert (picture.format, picture.kind, picture.pixels.dtype) == (name, kind, pixels.dtype)
@@ -378,6 +379,7 @@ def test_absurd_sizes_are_refused_and_real_ones_are_not() -> None:
         ("x.png", Picture(np.zeros((4, 4, 4), np.uint8), cmyk=True), "CMYK pixels.*Name a .tif file"),
         ("x.png", Picture(np.zeros((4, 4))), "float64 gray.*Name a .tif file"),
         ("x.webp", Picture(np.zeros((4, 4), np.uint8)), "WebP holds uint8 RGB"),
+        ("x.gif", Picture(np.full((4, 4, 4), 77, np.uint8)), "half transparent"),
         ("x.png", Picture(np.zeros((4, 4, 5), np.uint8)), "5 channels"),
         ("x.xyz", Picture(np.zeros((4, 4), np.uint8)), "suffix '.xyz'. Choose one of (?!.*nef)"),
         ("no/x.png", Picture(np.zeros((4, 4), np.uint8)), "there is no folder"),

@@ -23,15 +23,19 @@ from hush.imaging.arrays import check_array, check_finite
 from hush.imaging.formats import FORMATS, HEAD, SUFFIXES, format_of, recognise
 from hush.imaging.formats.codecs import library_reason
 from hush.imaging.formats.picture import INTACT, Format, Metadata, Pages, Picture
+from hush.imaging.formats.stacks import names_itself
+from hush.imaging.formats.travel import carried
 from hush.names import nearest
 
 __all__ = [
     "Metadata",
     "Pages",
     "Picture",
+    "check_names",
     "copy",
     "find_pictures",
     "is_picture",
+    "may_copy",
     "output_path",
     "read",
     "read_pages",
@@ -88,6 +92,13 @@ def copy(source: str | os.PathLike[str], target: str | os.PathLike[str], *, over
         with Path(source).open("rb") as file, _publish(path, overwrite) as out:
             shutil.copyfileobj(file, out)
     return path
+
+
+def may_copy(source: Path, target: Path, like: Pages | Picture) -> bool:
+    """Say whether a copy of a file does for its pictures, unchanged: the format stays, and it names no other file."""
+    if written_as(target, like) is not FORMATS[like.format]:
+        return False
+    return like.format != "tiff" or source.name == target.name or not names_itself(source)
 
 
 def _alone(picture: Picture) -> Pages:
@@ -192,11 +203,12 @@ def write_pages(
             raise
 
     try:
-        entry = FORMATS[_format_for(path, like)]
+        name = _format_for(path, like)
+        entry = FORMATS[name]
         _check_holds_pages(entry, like)
         _check_place(path, overwrite)
         with _publish(path, overwrite) as file:
-            _encode(file, entry, watched(), like, path)
+            _encode(file, name, watched(), like, path)
     except Exception as error:
         if error in upstream:
             raise
@@ -243,14 +255,15 @@ def _check_holds_pages(entry: Format, like: Pages) -> None:
         raise PictureError(f"{what}; {entry.title} would show them as an animation. Name a .tif file")
 
 
-def _encode(file: BinaryIO, entry: Format, pictures: Iterable[Picture], like: Pages, path: Path) -> None:
+def _encode(file: BinaryIO, name: str, pictures: Iterable[Picture], like: Pages, path: Path) -> None:
     """Write pictures into an open file."""
+    entry = FORMATS[name]
 
     def checked() -> Iterator[Picture]:
         for picture in pictures:
             check_array(picture.pixels, cmyk=picture.cmyk)
             entry.check_holds(picture)
-            yield picture
+            yield carried(picture, name)
 
     entry.write_pages(file, checked(), like, path)
 

@@ -60,6 +60,7 @@ def denoise_large(
     progress: TellProgress | None,
 ) -> FileResult:
     """Denoise a file of which only some rows are ever in memory."""
+    from hush.imaging.files import copy, may_copy
     from hush.imaging.rows import check_rows, write_rows
 
     started = time.perf_counter()
@@ -69,6 +70,8 @@ def denoise_large(
         scene = scene_of(layout, options)
         bands = _bands(restore_windows(scene, options, restorer, outcome, progress=progress), layout)
         write_rows(target, layout.picture, layout.shape, bands, overwrite=options.overwrite)
+        if not outcome.squares and may_copy(source, target, layout.picture):
+            copy(source, target, overwrite=True)
     except PictureError as error:
         text = str(error)
         raise PictureError(text if text.startswith((f"{source}: ", f"{target}: ")) else f"{source}: {text}") from error

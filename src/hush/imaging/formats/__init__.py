@@ -59,7 +59,7 @@ FORMATS: dict[str, Format] = {
         pages=True,
         frames=True,
     ),
-    "gif": Format("GIF", (".gif",), marks.is_gif, HERE + "gif", {"uint8": RGB}, pages=True, frames=True),
+    "gif": Format("GIF", (".gif",), marks.is_gif, HERE + "gif", {"uint8": RGB}, pages=True, frames=True, soft=False),
     "bmp": Format(
         "BMP",
         (".bmp", ".dib"),

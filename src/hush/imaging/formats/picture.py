@@ -106,6 +106,7 @@ class Format:
     holds: Mapping[str, tuple[str, ...]]  # dtype -> what the channels may be
     pages: bool = False  # it holds several pictures
     frames: bool = False  # and they are an animation
+    soft: bool = True  # alpha may lie between transparent and opaque
     suffix: str = ""
     decoding: int = 7  # times the bytes of its pixels that reading a picture holds at most, with the pixels
     encoding: int = 8  # the same for writing it, without them
@@ -144,6 +145,10 @@ class Format:
             held = "; ".join(f"{name} {', '.join(kinds)}" for name, kinds in self.holds.items())
             raise PictureError(
                 f"{dtype} {picture.kind} pixels; {self.title} holds {held}. Name a {better} file, or convert first"
+            )
+        if not self.soft and "alpha" in picture.kind and not np.isin(picture.pixels[..., -1], (0, 255)).all():
+            raise PictureError(
+                f"pixels that are half transparent; those of a {self.title} are transparent or not. Name a .png file"
             )
 
     def check_written(self) -> None:

@@ -92,6 +92,11 @@ class TiffCoding:
     level: int = 0  # 1: a sub-image of the page before it
     big: bool = False
 
+    @property
+    def multiplied(self) -> bool:
+        """Whether alpha is multiplied into the colours."""
+        return EXTRA_SAMPLES in self.tags and self.tags[EXTRA_SAMPLES].integers() == (MULTIPLIED,)
+
 
 def read(data: Data) -> Picture:
     """Read a TIFF of one page: 1, 8 or 16 bits, or floats; gray, RGB, palette or CMYK.
