@@ -360,6 +360,9 @@ def test_a_file_of_several_pictures_in_which_nothing_changes_is_copied(others: i
     assert all(isinstance(result, FileResult) for result in denoise_files([tmp_path], tmp_path / "out", options))
     assert (tmp_path / "out" / "a.webp").read_bytes() == (tmp_path / "a.webp").read_bytes()
     assert (tmp_path / "out" / "b.ome.tif").read_bytes() == (tmp_path / "b.ome.tif").read_bytes()
+    content = (tmp_path / "a.webp").read_bytes()
+    denoise_file(tmp_path / "a.webp", tmp_path / "a.webp", DenoiseOptions(weights="identity", overwrite=True))
+    assert (tmp_path / "a.webp").read_bytes() == content
     denoise_file(tmp_path / "b.ome.tif", tmp_path / "c.ome.tif", options)
     with tifffile.TiffFile(tmp_path / "c.ome.tif") as judge:
         assert 'FileName="c.ome.tif"' in judge.pages[0].description

@@ -317,6 +317,7 @@ def broken_files(folder: Path) -> dict[str, tuple[bytes, str]]:
         "nan.tif": (_tif(np.full((4, 4), np.nan, np.float32)), "NaN"),
         "stack.tif": (_tif(np.zeros((5, 4, 4), np.uint16), imagej=True), "several pages"),
         "photo.jxl": (b"\xff\x0a" + bytes(40), "JPEG XL is not read"),
+        "photo.pam": (b"P7\nWIDTH 1\n", "PAM is not read"),
         **{f"moving{suffix(name)}": (content, "is taken") for name, content in moving.items()},
         **{f"half{suffix(name)}": (content, f"half{suffix(name)}") for name, content in half.items()},
     }

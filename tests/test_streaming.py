@@ -219,6 +219,8 @@ def test_a_photograph_goes_from_jpeg_to_jpeg(tmp_path: Path) -> None:
     assert target.read_bytes() != source.read_bytes()
     same = denoise_file(source, tmp_path / "b.jpg", DenoiseOptions(weights="identity")).target
     assert same.read_bytes() == source.read_bytes()
+    denoise_file(same, same, DenoiseOptions(weights="identity", overwrite=True))
+    assert same.read_bytes() == source.read_bytes()
 
 
 @pytest.mark.usefixtures("short")

@@ -31,6 +31,7 @@ __all__ = [
     "Metadata",
     "Pages",
     "Picture",
+    "Unchanged",
     "check_names",
     "copy",
     "find_pictures",
@@ -92,6 +93,10 @@ def copy(source: str | os.PathLike[str], target: str | os.PathLike[str], *, over
         with Path(source).open("rb") as file, _publish(path, overwrite) as out:
             shutil.copyfileobj(file, out)
     return path
+
+
+class Unchanged(Exception):  # no error: it ends the writing of what is copied instead
+    """Raised behind the last picture that is being written, where all are as they were."""
 
 
 def may_copy(source: Path, target: Path, like: Pages | Picture) -> bool:

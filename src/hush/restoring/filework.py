@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hush.errors import PictureError
-from hush.imaging.files import copy, may_copy, write_pages, written_as
+from hush.imaging.files import Unchanged, copy, may_copy, write_pages, written_as
 from hush.imaging.formats import FORMATS
 from hush.imaging.ranges import value_range
 from hush.restoring.options import DenoiseOptions
@@ -74,8 +74,16 @@ class FileWork:
             restored = list(restored)
         if isinstance(restored, list) and self._as_it_was():
             return copy(self.source, self.target, overwrite=self._options.overwrite)
-        target = write_pages(self.target, restored, self._like, overwrite=self._options.overwrite)
-        return copy(self.source, target, overwrite=True) if self._as_it_was() else target  # known at the last page
+        try:
+            return write_pages(self.target, self._watched(restored), self._like, overwrite=self._options.overwrite)
+        except Unchanged:
+            return copy(self.source, self.target, overwrite=self._options.overwrite)
+
+    def _watched(self, restored: Iterable[Picture]) -> Iterator[Picture]:
+        """Pass on what was restored; raises Unchanged at the end, while a file of the target's name is still there."""
+        yield from restored
+        if self._as_it_was():
+            raise Unchanged
 
     def _as_it_was(self) -> bool:
         """Say whether all that was restored is what it was, in the format that it had."""

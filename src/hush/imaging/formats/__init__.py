@@ -110,6 +110,7 @@ REFUSED: Mapping[str, tuple[str, tuple[bytes, ...], int]] = {
     "JPEG XL": ("convert it to PNG or TIFF", (b"\0\0\0\x0cJXL ", b"\xff\x0a"), 0),
     "Photoshop": ("export it as TIFF or PNG", (b"8BPS",), 0),
     "OpenEXR": ("convert it to a float TIFF", (b"\x76\x2f\x31\x01",), 0),
+    "PAM": ("convert it to PNG or TIFF", (b"P7\n",), 0),
     "PDF": ("export its pages as PNG", (b"%PDF",), 0),
 }
 TAKEN = f"{', '.join(entry.title for entry in FORMATS.values())} are"

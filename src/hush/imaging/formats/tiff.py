@@ -246,10 +246,10 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
         kind = {1: "unsigned", 2: "signed", 3: "floating"}.get(form, "other")
         raise PictureError(
             f"TIFF samples of {'/'.join(map(str, sorted(bits)))} {kind} bits; 1, 8 and 16 unsigned bits and floats "
-            "are taken. Convert it to 16 bits"
+            "are taken. Convert it to 16 unsigned bits"
         )
     if samples - COLOURS[photometric] not in ((0,) if photometric in (PALETTE, CMYK) else (0, 1)):
-        raise PictureError(f"{samples} channels; gray, RGB (each with or without alpha) and CMYK are taken")
+        raise PictureError(f"{samples} channels; gray, RGB (each with or without alpha) and CMYK are taken. Part it")
     return dtype, 3 if photometric == PALETTE else samples
 
 
