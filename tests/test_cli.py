@@ -323,6 +323,47 @@ def test_denoise_does_the_good_files_of_a_folder_and_lists_the_others(folder, ca
     assert ["text.jpg" in lines[1], "zero.png" in lines[2], len(lines)] == [True, True, 3]
 
 
+def test_an_empty_name_is_no_folder(folder, capsys):
+    """As of a shell variable that is not set."""
+    for line in (["", "cat.png"], [""], ["cat.png", "-o", ""]):
+        assert run(["denoise", *line, "--weights", "identity"]) == 2
+        assert "an empty name" in capsys.readouterr().err
+    assert not list(folder.glob("*-hush*"))
+
+
+def test_names_that_are_too_long_fail_alone(folder, capsys):
+    long = "x" * 250 + ".png"
+    (folder / long).write_bytes((folder / "cat.png").read_bytes())
+    assert run(["denoise", long, "cat.png", "y" * 300 + ".png", "--weights", "identity"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("cat.png -> cat-hush.png")
+    _, first, second = captured.err.splitlines()
+    assert "the name is too long" in first
+    assert "the name is too long" in second
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_nobodys_fault(closed, folder):
+    line = f"{sys.executable} -m hush denoise cat.png --weights identity {closed}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / "cat-hush.png").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_stdout_is_one_line_and_no_bug(folder):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hush", "denoise", "cat.png", "-o", "-", "--weights", "identity"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left" in done.stderr
+    assert "report it" not in done.stderr
+
+
 def test_denoise_tells_programs_in_json(folder, capsys, tiny):
     assert run(["denoise", "cat.png", "nofile.png", "--json", "--weights", tiny, "--sigma", "5"]) == 1
     good, bad = map(json.loads, capsys.readouterr().out.splitlines())

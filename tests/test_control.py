@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from conftest import HERE
@@ -263,6 +264,28 @@ def test_a_dry_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[st
     assert not Path("b-hush.png").exists()
 
 
+def test_a_dry_run_says_what_names_tell(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, line in {
+        "no such file": ["none.png"],
+        "there is no folder no": ["a.png", "-o", "no/a.png"],
+        "no format has the suffix '.doc'": ["a.png", "-o", "a.doc"],
+        "read, not written": ["a.png", "-o", "a.nef"],
+    }.items():
+        assert run(["denoise", *line, "--dry-run"]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert words in captured.err
+    assert run(["denoise", "a.png", "-o", "no/", "--dry-run"]) == 0  # that folder will be made
+    assert run(["denoise", "-", "-o", "a.tif", "--dry-run"]) == 0
+    assert capsys.readouterr().out.endswith("\n- -> a.tif\n")
+    assert not Path("no").exists()
+
+
+def test_stdin_has_no_name_in_a_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["denoise", "-", "-o", "masks", "--weights", "identity"]) == 2
+    assert "has no name" in capsys.readouterr().err
+
+
 def test_json_tells_size_noise_time_and_psnr(folder: Path, dark: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["denoise", "a.png", "--json", "--sigma", "51", "--weights", dark]) == 0
     row = json.loads(capsys.readouterr().out)
@@ -324,15 +347,47 @@ def test_a_file_in_which_nothing_changes_is_copied(options: dict[str, Any], othe
         denoise_file(source, tmp_path / "x.png", settled)
 
 
-def test_a_format_that_does_not_hold_the_picture_is_refused_before_the_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_file_of_several_pictures_in_which_nothing_changes_is_copied(others: int, tmp_path: Path) -> None:
+    """But for OME-XML that names its own file, which then names the new one."""
+    first, *rest = (Image.fromarray(of_type(np.uint8, 20, 30, 3)) for _ in range(3))
+    first.save(tmp_path / "a.webp", save_all=True, append_images=rest, duration=90, quality=50)
+    text = '<?xml version="1.0"?><OME><TiffData><UUID FileName="b.ome.tif">urn:uuid:1</UUID></TiffData></OME>'
+    tifffile.imwrite(tmp_path / "b.ome.tif", of_type(np.uint8, 20, 30, 1)[..., 0], description=text, metadata=None)
+    for i in range(others):
+        first.save(tmp_path / f"{i}.png")
+    options = DenoiseOptions(weights="identity")
+    assert all(isinstance(result, FileResult) for result in denoise_files([tmp_path], tmp_path / "out", options))
+    assert (tmp_path / "out" / "a.webp").read_bytes() == (tmp_path / "a.webp").read_bytes()
+    assert (tmp_path / "out" / "b.ome.tif").read_bytes() == (tmp_path / "b.ome.tif").read_bytes()
+    content = (tmp_path / "a.webp").read_bytes()
+    denoise_file(tmp_path / "a.webp", tmp_path / "a.webp", DenoiseOptions(weights="identity", overwrite=True))
+    assert (tmp_path / "a.webp").read_bytes() == content
+    denoise_file(tmp_path / "b.ome.tif", tmp_path / "c.ome.tif", options)
+    with tifffile.TiffFile(tmp_path / "c.ome.tif") as judge:
+        assert 'FileName="c.ome.tif"' in judge.pages[0].description
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(of_type(np.uint8, 20, 20, 4)).save(tmp_path / "x.png")
 
     class Never(Identity):
         def __call__(self, *told: Any, **asked: Any) -> Any:
             raise AssertionError("it worked in vain")
 
-    with pytest.raises(PictureError, match=r"x\.jpg: uint8 RGB\+alpha pixels; JPEG holds"):
-        denoise_file(tmp_path / "x.png", tmp_path / "x.jpg", DenoiseOptions(weights="identity"), restorer=Never())
+    options = DenoiseOptions(weights="identity", overwrite=True)
+    (tmp_path / "folder.png").mkdir()
+    for name, words in {
+        "x.jpg": r"x\.jpg: uint8 RGB\+alpha pixels; JPEG holds",
+        "no/x.png": "there is no folder",
+        "folder.png": "a folder or device",
+        "x.doc": "no format has the suffix",
+    }.items():
+        with pytest.raises(PictureError, match=words):
+            denoise_file(tmp_path / "x.png", tmp_path / name, options, restorer=Never())
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(PictureError, match=r"y\.png: no permission"):
+        denoise_file(tmp_path / "x.png", tmp_path / "y.png", options, restorer=Never())
 
 
 # ---------------------------------------------------------------- what nobody sees

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+import tifffile
+from PIL import Image, ImageCms, ImageOps
 
 from conftest import shared_data
 from hush.errors import MissingExtra, PictureError
@@ -184,19 +185,11 @@ def gif_with(block: bytes) -> Callable[[], bytes]:
     return make
 
 
-def png_with_iptc() -> bytes:
-    profile = b"\niptc\n%8d\n%s\n" % (len(IPTC), IPTC.hex().encode())
-    header, *rest = png.split(png.write(Picture(smooth(3))))
-    return png.join([header, (b"zTXt", IPTC_KEY + zlib.compress(profile)), *rest, (b"IEND", b"")])
-
-
-IPTC_KEY = b"Raw profile type iptc\0\0"
 GIF_XMP = b"\x21\xff\x0bXMP DataXMP" + bytes([len(XMP)]) + XMP + b"\0"
 GIF_ICC = b"\x21\xff\x0bICCRGBG1012" + b"\x10" + PROFILE[:16] + b"\0"
 VERBATIM: dict[tuple[str, str], tuple[Callable[[], bytes], bytes]] = {
     ("gif", "xmp"): (gif_with(GIF_XMP), GIF_XMP),
     ("gif", "icc"): (gif_with(GIF_ICC), GIF_ICC),
-    ("png", "photoshop"): (png_with_iptc, IPTC_KEY),
 }
 
 
@@ -305,6 +298,72 @@ def test_the_table_says_what_is_measured(name: str, tmp_path: Path) -> None:
         pytest.importorskip("pillow_heif")
     table = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
     assert measured(name, tmp_path) in table
+
+
+# What another format makes of a picture
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".bmp", ".tga", ".gif", ".ppm", ".png", ".tif", ".webp"])
+def test_a_picture_that_exif_turns_is_seen_upright_in_every_format(
+    orientation: int, suffix: str, tmp_path: Path
+) -> None:
+    pixels = smooth(3) // 32 * 32
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif, dpi=(300, 150))
+    write(tmp_path / f"y{suffix}", read(tmp_path / "x.png"))
+    with Image.open(tmp_path / "x.png") as before, Image.open(tmp_path / f"y{suffix}") as after:
+        wanted, seen = (np.asarray(ImageOps.exif_transpose(one.convert("RGB"))) for one in (before, after))
+        if suffix == ".bmp":
+            assert after.info["dpi"] == pytest.approx((300, 150) if orientation < 5 else (150, 300), abs=0.02)
+    assert wanted.shape == seen.shape
+    assert np.abs(wanted.astype(int) - seen).mean() < 4
+    np.testing.assert_array_equal(read(write(tmp_path / "y.npy", read(tmp_path / "x.png"))).pixels, pixels)
+
+
+@pytest.mark.parametrize("maximum", [100, 1023])
+def test_white_stays_white_where_the_maximum_is_not_stated(maximum: int, tmp_path: Path) -> None:
+    pixels = np.linspace(0, maximum, 60).astype(np.uint8 if maximum < 256 else np.uint16).reshape(6, 10)
+    raster = pixels.astype("u1" if maximum < 256 else ">u2").tobytes()
+    (tmp_path / "x.pgm").write_bytes(b"P5 10 6 %d\n%s" % (maximum, raster))
+    picture = read(tmp_path / "x.pgm")
+    full = np.iinfo(pixels.dtype).max
+    for suffix in (".png", ".tif"):
+        stretched = read(write(tmp_path / f"y{suffix}", picture)).pixels
+        np.testing.assert_array_equal(stretched, np.rint(pixels * (full / maximum)))
+    for suffix in (".npy", ".pgm"):
+        np.testing.assert_array_equal(read(write(tmp_path / f"y{suffix}", picture)).pixels, pixels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_alpha_that_is_multiplied_into_the_colours_is_divided_out(dtype: str, tmp_path: Path) -> None:
+    full = np.iinfo(dtype).max
+    pixels = smooth(4, dtype)
+    pixels[..., 3] = np.linspace(full / 4, full, pixels[..., 3].size).reshape(pixels.shape[:2])
+    pixels[0, 0, 3] = 0
+    multiplied = pixels.copy()
+    multiplied[..., :3] = pixels[..., :3] * (pixels[..., 3:] / full)
+    tifffile.imwrite(tmp_path / "x.tif", multiplied, photometric="rgb", extrasamples=["assocalpha"])
+    picture = read(tmp_path / "x.tif")
+    divided = read(write(tmp_path / "y.png", picture)).pixels
+    np.testing.assert_array_equal(divided[..., 3], pixels[..., 3])
+    np.testing.assert_allclose(divided[1:, :, :3].astype(float), pixels[1:, :, :3], atol=5)
+    np.testing.assert_array_equal(divided[0, 0], 0)
+    np.testing.assert_array_equal(read(write(tmp_path / "y.npy", picture)).pixels, multiplied)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
+@pytest.mark.parametrize("title", [b"iptc", b"IPTC profile"])
+def test_iptc_travels_out_of_a_png(kind: bytes, title: bytes, tmp_path: Path) -> None:
+    text = b"\n%s\n%8d\n%s\n" % (title, len(IPTC), IPTC.hex().encode())
+    content = b"Raw profile type iptc\0" + (b"\0" + zlib.compress(text) if kind == b"zTXt" else text)
+    header, *rest = png.split(png.write(Picture(smooth(3))))
+    for words, found in ((content, IPTC), (content[:60], None)):
+        (tmp_path / "x.png").write_bytes(png.join([header, (kind, words), *rest, (b"IEND", b"")]))
+        picture = read(tmp_path / "x.png")
+        assert read(write(tmp_path / "y.jpg", picture, overwrite=True)).metadata.photoshop == found
+        assert (kind, words) in png.split(write(tmp_path / "y.png", picture, overwrite=True).read_bytes())
 
 
 # Every odd file

@@ -68,6 +68,7 @@ def test_every_format_returns_what_it_holds(
     values = RNG.integers(0, 65_536, (*shape, channels) if channels > 1 else shape)
     pixels = (values > 32_767) if dtype == "bool" else (values - 99).astype(dtype)
     if name == "gif" and channels == 4:
+        pixels[..., 3] = 255
         pixels[0, 0, 3] = 0  # a GIF has alpha where a pixel is transparent
     picture = read(write(tmp_path / f"x{suffix(name)}", Picture(pixels, cmyk=kind == "CMYK")))
     assert (picture.format, picture.kind, picture.pixels.dtype) == (name, kind, pixels.dtype)
@@ -316,6 +317,7 @@ def broken_files(folder: Path) -> dict[str, tuple[bytes, str]]:
         "nan.tif": (_tif(np.full((4, 4), np.nan, np.float32)), "NaN"),
         "stack.tif": (_tif(np.zeros((5, 4, 4), np.uint16), imagej=True), "several pages"),
         "photo.jxl": (b"\xff\x0a" + bytes(40), "JPEG XL is not read"),
+        "photo.pam": (b"P7\nWIDTH 1\n", "PAM is not read"),
         **{f"moving{suffix(name)}": (content, "is taken") for name, content in moving.items()},
         **{f"half{suffix(name)}": (content, f"half{suffix(name)}") for name, content in half.items()},
     }
@@ -375,11 +377,12 @@ def test_absurd_sizes_are_refused_and_real_ones_are_not() -> None:
     [
         ("x.jpg", Picture(np.zeros((4, 4, 3), np.uint16)), "uint16 RGB pixels; JPEG holds uint8 gray, RGB, CMYK"),
         ("x.jpg", Picture(np.zeros((4, 4, 4), np.uint8)), "RGB\\+alpha pixels"),
-        ("x.png", Picture(np.zeros((4, 4, 4), np.uint8), cmyk=True), "CMYK pixels"),
-        ("x.png", Picture(np.zeros((4, 4))), "float64 gray"),
+        ("x.png", Picture(np.zeros((4, 4, 4), np.uint8), cmyk=True), "CMYK pixels.*Name a .tif file"),
+        ("x.png", Picture(np.zeros((4, 4))), "float64 gray.*Name a .tif file"),
         ("x.webp", Picture(np.zeros((4, 4), np.uint8)), "WebP holds uint8 RGB"),
+        ("x.gif", Picture(np.full((4, 4, 4), 77, np.uint8)), "half transparent"),
         ("x.png", Picture(np.zeros((4, 4, 5), np.uint8)), "5 channels"),
-        ("x.xyz", Picture(np.zeros((4, 4), np.uint8)), "suffix '.xyz'"),
+        ("x.xyz", Picture(np.zeros((4, 4), np.uint8)), "suffix '.xyz'. Choose one of (?!.*nef)"),
         ("no/x.png", Picture(np.zeros((4, 4), np.uint8)), "there is no folder"),
     ],
 )
@@ -391,6 +394,13 @@ def test_what_a_format_would_change_is_not_written(name: str, picture: Picture, 
 
 
 # Writing is all or nothing
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(PictureError, match="a folder or device"):
+        write(tmp_path / "x.png", Picture(np.zeros((4, 4), np.uint8)), overwrite=True)
+    assert (tmp_path / "x.png").is_fifo()
 
 
 def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:

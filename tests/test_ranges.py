@@ -62,7 +62,7 @@ def test_what_the_file_or_the_user_says_counts() -> None:
     assert value_range(array, (100.0, 900.0), declared=4095.0) == (100, 900)
     assert value_range(array, "full", declared=4095.0) == 65_535
     assert (read_range("auto"), read_range("full"), read_range("-1024, 3071")) == ("auto", "full", (-1024, 3071))
-    for text in ("", "12", "9,1", "a,b", "0,inf", "1,2,3", "half"):
+    for text in ("", "12", "9,1", "a,b", "0,inf", "1,2,3", "half", "0,1e-300", "0,1e39", "0,nan"):
         with pytest.raises(UsageError, match="it must be auto, full or LO,HI"):
             read_range(text)
 

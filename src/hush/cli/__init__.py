@@ -21,6 +21,9 @@ INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started it, as some services do
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115  # for as long as we run
     gc.set_threshold(100_000)  # what is imported stays; looking through it again and again takes 15 ms
     sys.path.append(os.getcwd())  # parts named module:attribute may lie in this folder; it hides no installed module
     code = run(sys.argv[1:])
@@ -80,6 +83,8 @@ def _one_line(error: Exception) -> str:
     elif hasattr(error, "format_message"):  # typer's own, which has no public base class
         command = getattr(getattr(error, "ctx", None), "command_path", "hush")
         text = f"{error.format_message().rstrip('.')}. Try: {command} --help"
+    elif isinstance(error, OSError):
+        text = f"{error.filename or 'the output'}: {error.strerror or error}. Run it with --debug to see where"
     else:
         text = f"{type(error).__name__}: {error}. Run it with --debug to see where, and report it"
     return " ".join(text.split())

@@ -81,14 +81,10 @@ def _restore_files(request: Request) -> int:
 
 
 def _restore_piped(request: Request) -> int:
-    """Restore one picture of which stdin, stdout or both stand for a file.
-
-    Raises UsageError where - stands beside other inputs.
-    """
+    """Restore one picture of which stdin, stdout or both stand for a file."""
     import tempfile
 
-    if len(request.inputs) > 1 or Path(request.inputs[0]).is_dir():
-        raise UsageError("- (stdin or stdout) takes one picture; name files and a folder for more")
+    _check_pipe(request)
     with tempfile.TemporaryDirectory(prefix="hush-") as folder:
         source = Path(request.inputs[0])
         if request.inputs[0] == PIPE:
@@ -105,6 +101,14 @@ def _restore_piped(request: Request) -> int:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
     return code
+
+
+def _check_pipe(request: Request) -> None:
+    """Raise UsageError where - stands beside other inputs, or a picture without a name is to go into a folder."""
+    if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
+        raise UsageError("- (stdin or stdout) takes one picture; name files and a folder for more")
+    if request.out and (os.path.isdir(request.out) or request.out.endswith(("/", os.sep))):
+        raise UsageError(f"{request.out}: a folder, but the picture from stdin has no name; name a file in it")
 
 
 def _tell(result: FileResult | FileFailure | FileSkipped, request: Request) -> None:
@@ -192,6 +196,11 @@ def _tell_plan(request: Request) -> int:
     """Say what would be written, and return the exit code."""
     from hush.restoring.denoising import plan_files
 
+    if PIPE in (*request.inputs, request.out):
+        _check_pipe(request)
+        source, target = request.inputs[0], request.out or PIPE
+        say_json({"source": source, "target": target}) if request.as_json else say(f"{source} -> {target}")
+        return 0  # of what comes through a pipe nothing is known beforehand
     _, left_out = _count(request)
     jobs = plan_files(request.inputs, request.out, request.options, recursive=request.recursive)
     for job in jobs:

@@ -49,13 +49,13 @@ def decode(
     low, high = _bounds(FULL_SCALES[array.dtype.str[1:]] if full_scale is None else full_scale)
     squeeze = array.ndim == 2
     colours, alpha = (array[..., np.newaxis], None) if squeeze else _without_alpha(array, cmyk)
-    if low != 0:
-        image = ((colours.astype(np.float64) - low) / (high - low)).astype(np.float32)
-    elif high == 1:
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # what is beyond single precision is told below
+        if low != 0:
+            image = ((colours.astype(np.float64) - low) / (high - low)).astype(np.float32)
+        elif high == 1:
             image = colours.astype(np.float32, copy=False)
-    else:
-        image = np.divide(colours, high, dtype=np.float32, casting="unsafe")
+        else:
+            image = np.divide(colours, high, dtype=np.float32, casting="unsafe")
     check_finite(image)
     return image, Encoding(array.dtype, squeeze, high, alpha, low)
 

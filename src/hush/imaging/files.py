@@ -18,20 +18,25 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from hush.errors import HushError, MissingExtra, PictureError
+from hush.errors import HushError, MissingExtra, PictureError, UsageError
 from hush.imaging.arrays import check_array, check_finite
 from hush.imaging.formats import FORMATS, HEAD, SUFFIXES, format_of, recognise
 from hush.imaging.formats.codecs import library_reason
 from hush.imaging.formats.picture import INTACT, Format, Metadata, Pages, Picture
+from hush.imaging.formats.stacks import names_itself
+from hush.imaging.formats.travel import carried
 from hush.names import nearest
 
 __all__ = [
     "Metadata",
     "Pages",
     "Picture",
+    "Unchanged",
+    "check_names",
     "copy",
     "find_pictures",
     "is_picture",
+    "may_copy",
     "output_path",
     "read",
     "read_pages",
@@ -90,6 +95,17 @@ def copy(source: str | os.PathLike[str], target: str | os.PathLike[str], *, over
     return path
 
 
+class Unchanged(Exception):  # no error: it ends the writing of what is copied instead
+    """Raised behind the last picture that is being written, where all are as they were."""
+
+
+def may_copy(source: Path, target: Path, like: Pages | Picture) -> bool:
+    """Say whether a copy of a file does for its pictures, unchanged: the format stays, and it names no other file."""
+    if written_as(target, like) is not FORMATS[like.format]:
+        return False
+    return like.format != "tiff" or source.name == target.name or not names_itself(source)
+
+
 def _alone(picture: Picture) -> Pages:
     return Pages(picture.format, 1, lambda: iter([picture]))
 
@@ -129,9 +145,7 @@ def _decoding(entry: Format) -> Iterator[None]:
 
 def _open(path: Path, *, mapped: bool = False) -> tuple[Format, bytes | mmap]:
     """Return a file's format and bytes; ``mapped`` leaves those of a file of many pages on the disk."""
-    if not path.exists():
-        present = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise PictureError(f"no such file{nearest(path.name, present)}. Check the name")
+    _check_present(path)
     if not path.is_file():
         raise PictureError("a folder or device, no picture. Name the pictures in it")
     with path.open("rb") as file:
@@ -140,6 +154,27 @@ def _open(path: Path, *, mapped: bool = False) -> tuple[Format, bytes | mmap]:
         if mapped and entry.pages and not entry.frames:
             return entry, mmap(file.fileno(), 0, access=ACCESS_READ)
         return entry, head + file.read()
+
+
+def _check_present(path: Path) -> None:
+    """Raise PictureError if there is no such file."""
+    if not path.exists():
+        present = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise PictureError(f"no such file{nearest(path.name, present)}. Check the name")
+
+
+def check_names(source: Path, target: Path, *, make_folder: bool = False) -> None:
+    """Raise PictureError for what can be told before reading: no source, or a target that cannot be written.
+
+    ``make_folder`` says that the target's folder will be made. A target that exists may be replaced.
+    """
+    with _named(source):
+        _check_present(source)
+    with _named(target):
+        if not (make_folder and not target.parent.exists()):
+            _check_place(target, overwrite=True)
+        if source.suffix.lower() != target.suffix.lower():
+            FORMATS[format_of(target)].check_written()
 
 
 def write(target: str | os.PathLike[str], picture: Picture, *, overwrite: bool = False) -> Path:
@@ -173,11 +208,12 @@ def write_pages(
             raise
 
     try:
-        entry = FORMATS[_format_for(path, like)]
+        name = _format_for(path, like)
+        entry = FORMATS[name]
         _check_holds_pages(entry, like)
         _check_place(path, overwrite)
         with _publish(path, overwrite) as file:
-            _encode(file, entry, watched(), like, path)
+            _encode(file, name, watched(), like, path)
     except Exception as error:
         if error in upstream:
             raise
@@ -197,10 +233,14 @@ def written_as(target: Path, like: Pages | Picture) -> Format:
 
 def _check_place(path: Path, overwrite: bool) -> None:
     """Raise PictureError if a file cannot be written here."""
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
+        raise PictureError("a folder or device, no file. Name a file in a folder, or - for stdout")
     if path.exists() and not overwrite:
         raise PictureError("exists already. Name another file, or allow overwriting")
     if not path.parent.is_dir():
         raise PictureError(f"there is no folder {path.parent}. Make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path.parent))
 
 
 def _format_for(path: Path, like: Pages | Picture) -> str:
@@ -220,14 +260,15 @@ def _check_holds_pages(entry: Format, like: Pages) -> None:
         raise PictureError(f"{what}; {entry.title} would show them as an animation. Name a .tif file")
 
 
-def _encode(file: BinaryIO, entry: Format, pictures: Iterable[Picture], like: Pages, path: Path) -> None:
+def _encode(file: BinaryIO, name: str, pictures: Iterable[Picture], like: Pages, path: Path) -> None:
     """Write pictures into an open file."""
+    entry = FORMATS[name]
 
     def checked() -> Iterator[Picture]:
         for picture in pictures:
             check_array(picture.pixels, cmyk=picture.cmyk)
             entry.check_holds(picture)
-            yield picture
+            yield carried(picture, name)
 
     entry.write_pages(file, checked(), like, path)
 
@@ -289,9 +330,12 @@ def find_pictures(
     Of a folder these are its files with a known suffix in natural order (2 before 10), without hidden ones;
     ``recursive`` adds its subfolders. What was made of another of the pictures in an earlier run (photo-hush.jpg beside
     photo.jpg) is left out, unless ``results`` are asked for. A named file is taken even if it is missing, so that
-    reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found.
+    reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found, and
+    UsageError for an empty name, which would stand for the folder that one is in.
     """
     names = [os.fspath(entry) for entry in inputs]
+    if "" in names:
+        raise UsageError("an empty name among the inputs; name a picture, or . for this folder")
     found = dict.fromkeys(path for name in names for path in _matches(name, recursive))
     if not found:
         raise PictureError(_nothing_found(names, recursive))
@@ -311,12 +355,12 @@ def _nothing_found(names: list[str], recursive: bool) -> str:
 def _matches(name: str, recursive: bool) -> Iterator[Path]:
     """Yield what one input stands for."""
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike a Path it does not mind a name that is too long
         try:
             yield from _pictures_among(path.rglob("*") if recursive else path.iterdir(), path)
         except OSError as error:
             raise PictureError(f"{path}: {_reason(error)}") from error
-    elif path.exists() or not glob.has_magic(name):
+    elif os.path.exists(path) or not glob.has_magic(name):
         yield path
     else:
         for match in sorted(map(Path, glob.glob(name, recursive=True)), key=natural_order):

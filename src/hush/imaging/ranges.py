@@ -17,6 +17,7 @@ FAINT = 1 / 64  # floats that span no more than this share of [0, 1] are no phot
 BRIGHT = 2.0  # half the values of a photograph in floats, even of high dynamic range, are not beyond this
 SIGNED = 0.25  # of the brightest values: darkest ones that far below zero are more than noise, or out of gamut
 SOME = 65_536  # values by which floats are judged
+LARGEST, LEAST = 1e38, 1e-30  # of limits, and between them: the work is done in single precision
 NOISE = 1.25  # how far noise in floats may reach beyond white
 
 
@@ -37,7 +38,7 @@ def check_range(request: object) -> Any:
         return request
     if isinstance(request, (tuple, list)) and len(request) == 2:
         low, high = map(float, request)
-        if math.isfinite(low) and math.isfinite(high) and low < high:
+        if max(abs(low), abs(high)) <= LARGEST and high - low >= LEAST:
             return low, high
     raise UsageError(f"range is {request!r}; it must be auto, full or LO,HI with LO below HI, such as 0,4095")
 

@@ -160,14 +160,15 @@ def denoise_file(
 
     Raises PictureError if the source cannot be read, or the target exists and may not be replaced.
     """
-    from hush.imaging.files import output_path, read_pages
+    from hush.imaging.files import check_names, output_path, read_pages
 
     options = options or DenoiseOptions()
     started = time.perf_counter()
     source = Path(source)
     target = output_path(source, None, out_is_folder=False) if target is None else Path(target)
+    check_names(source, target)  # before the work, not after it
     if target.exists() and not options.overwrite:
-        raise PictureError(f"{target}: exists already; add --overwrite to replace it")  # before the work, not after it
+        raise PictureError(f"{target}: exists already; add --overwrite to replace it")
     restorer = restorer or _reopen(options)
     layout = in_parts(source, target, options)
     if layout is not None:

@@ -9,8 +9,10 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hush.errors import PictureError
-from hush.imaging.files import copy, write_pages, written_as
+from hush.imaging.files import Unchanged, copy, may_copy, write_pages, written_as
 from hush.imaging.formats import FORMATS
 from hush.imaging.ranges import value_range
 from hush.restoring.options import DenoiseOptions
@@ -52,6 +54,7 @@ class FileWork:
         self._copies = self._into.encoding + decoders * (FORMATS[like.format].decoding + 2)
         self._outcomes: list[Outcome] = []
         self._sizes: list[tuple[int, int]] = []
+        self._changed = False
 
     def restore(self, pages: Pages | list[Picture], noises: Noises | None = None) -> Iterator[Picture]:
         """Yield each page restored; of several, the noise is looked for in all of them first, if it is not known yet.
@@ -66,13 +69,25 @@ class FileWork:
             yield page if page.mask else self._restored(page, noise)
 
     def write(self, restored: Iterable[Picture]) -> Path:
-        """Write what was restored; a picture of which no pixel changed is copied as its file is."""
+        """Write what was restored; a file of which no pixel changed is copied as it is."""
         if len(self._like) == 1:
             restored = list(restored)
-            changed = any(outcome.squares for outcome in self._outcomes)
-            if not changed and self._into is FORMATS[self._like.format]:
-                return copy(self.source, self.target, overwrite=self._options.overwrite)
-        return write_pages(self.target, restored, self._like, overwrite=self._options.overwrite)
+        if isinstance(restored, list) and self._as_it_was():
+            return copy(self.source, self.target, overwrite=self._options.overwrite)
+        try:
+            return write_pages(self.target, self._watched(restored), self._like, overwrite=self._options.overwrite)
+        except Unchanged:
+            return copy(self.source, self.target, overwrite=self._options.overwrite)
+
+    def _watched(self, restored: Iterable[Picture]) -> Iterator[Picture]:
+        """Pass on what was restored; raises Unchanged at the end, while a file of the target's name is still there."""
+        yield from restored
+        if self._as_it_was():
+            raise Unchanged
+
+    def _as_it_was(self) -> bool:
+        """Say whether all that was restored is what it was, in the format that it had."""
+        return not self._changed and may_copy(self.source, self.target, self._like)
 
     def result(self, seconds: float) -> FileResult:
         """Sum up: the noise level is the median of those of the pages."""
@@ -102,6 +117,7 @@ class FileWork:
                 progress=self._progress,
             )
         self._outcomes.append(outcome)
+        self._changed |= not np.array_equal(pixels, page.pixels)
         return replace(page, pixels=pixels)
 
     def look(self, pages: Pages | list[Picture]) -> Noises:

@@ -60,15 +60,24 @@ def denoise_large(
     progress: TellProgress | None,
 ) -> FileResult:
     """Denoise a file of which only some rows are ever in memory."""
+    from hush.imaging.files import Unchanged, copy, may_copy
     from hush.imaging.rows import check_rows, write_rows
 
     started = time.perf_counter()
     check_rows(target, layout.picture)
     outcome = Outcome(None)
+
+    def watched(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        yield from bands
+        if not outcome.squares and may_copy(source, target, layout.picture):
+            raise Unchanged
+
     try:
         scene = scene_of(layout, options)
         bands = _bands(restore_windows(scene, options, restorer, outcome, progress=progress), layout)
-        write_rows(target, layout.picture, layout.shape, bands, overwrite=options.overwrite)
+        write_rows(target, layout.picture, layout.shape, watched(bands), overwrite=options.overwrite)
+    except Unchanged:
+        copy(source, target, overwrite=options.overwrite)
     except PictureError as error:
         text = str(error)
         raise PictureError(text if text.startswith((f"{source}: ", f"{target}: ")) else f"{source}: {text}") from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hush.errors import UsageError
+from hush.errors import PictureError, UsageError
 from hush.restoring.options import DenoiseOptions
 
 
@@ -75,29 +75,40 @@ def plan_files(
 
     options = options or DenoiseOptions()
     inputs = list(inputs)
+    if out is not None and not os.fspath(out):
+        raise UsageError("an empty name as the output; name a file, or a folder such as .")
     sources = find_pictures(inputs, recursive=recursive)
     folder = out is not None and _is_folder(out, inputs, len(sources))
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
     for source in sources:
         target = output_path(source, out, out_is_folder=folder, base=_base(source, inputs) if folder else None)
-        jobs.append(replace(_job(source, target, options, taken), make_folder=folder))
+        jobs.append(_job(source, target, options, taken, make_folder=folder))
         taken.setdefault(target, source)
     return jobs
 
 
-def _job(source: Path, target: Path, options: DenoiseOptions, taken: dict[Path, Path]) -> Job:
+def _job(
+    source: Path, target: Path, options: DenoiseOptions, taken: dict[Path, Path], *, make_folder: bool = False
+) -> Job:
+    skipped = options.skip_existing and target not in taken and os.path.isfile(target)
+    problem = "" if skipped else _problem(source, target, options, taken, make_folder=make_folder)
+    return Job(source, target, skipped, problem, make_folder)
+
+
+def _problem(source: Path, target: Path, options: DenoiseOptions, taken: dict[Path, Path], *, make_folder: bool) -> str:
+    """Return why a picture will fail, as far as names tell; else nothing."""
+    from hush.imaging.files import check_names
+
     if target in taken:
-        return Job(
-            source,
-            target,
-            problem=f"{source}: {taken[target]} goes to {target} already; use another folder for each",
-        )
-    if target.exists() and options.skip_existing:
-        return Job(source, target, skipped=True)
+        return f"{source}: {taken[target]} goes to {target} already; use another folder for each"
+    try:
+        check_names(source, target, make_folder=make_folder)
+    except PictureError as error:
+        return str(error)
     if target.exists() and not options.overwrite:
-        return Job(source, target, problem=f"{target}: exists already; add --overwrite to replace it")
-    return Job(source, target)
+        return f"{target}: exists already; add --overwrite to replace it"
+    return ""
 
 
 def _base(source: Path, inputs: list[str | Path]) -> Path | None:

@@ -59,7 +59,7 @@ FORMATS: dict[str, Format] = {
         pages=True,
         frames=True,
     ),
-    "gif": Format("GIF", (".gif",), marks.is_gif, HERE + "gif", {"uint8": RGB}, pages=True, frames=True),
+    "gif": Format("GIF", (".gif",), marks.is_gif, HERE + "gif", {"uint8": RGB}, pages=True, frames=True, soft=False),
     "bmp": Format(
         "BMP",
         (".bmp", ".dib"),
@@ -110,6 +110,7 @@ REFUSED: Mapping[str, tuple[str, tuple[bytes, ...], int]] = {
     "JPEG XL": ("convert it to PNG or TIFF", (b"\0\0\0\x0cJXL ", b"\xff\x0a"), 0),
     "Photoshop": ("export it as TIFF or PNG", (b"8BPS",), 0),
     "OpenEXR": ("convert it to a float TIFF", (b"\x76\x2f\x31\x01",), 0),
+    "PAM": ("convert it to PNG or TIFF", (b"P7\n",), 0),
     "PDF": ("export its pages as PNG", (b"%PDF",), 0),
 }
 TAKEN = f"{', '.join(entry.title for entry in FORMATS.values())} are"
@@ -140,5 +141,6 @@ def format_of(target: Path) -> str:
     """Return the format that a target's suffix names; raises PictureError for an unknown suffix."""
     name = SUFFIXES.get(target.suffix.lower())
     if name is None:
-        raise PictureError(f"no format has the suffix {target.suffix!r}. Choose one of {' '.join(SUFFIXES)}")
+        written = (suffix for entry in FORMATS.values() if entry.holds for suffix in entry.suffixes)
+        raise PictureError(f"no format has the suffix {target.suffix!r}. Choose one of {' '.join(written)}")
     return name

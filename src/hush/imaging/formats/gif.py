@@ -85,10 +85,7 @@ def read_pages(data: Data) -> Pages:
 
 
 def write(picture: Picture) -> bytes:
-    """Write uint8 RGB, with or without alpha: exact up to 256 colours, else with the nearest of a palette.
-
-    Alpha of 128 and more is opaque, the rest transparent.
-    """
+    """Write uint8 RGB, with or without alpha of 0 and 255: exact up to 256 colours, else the nearest of a palette."""
     encoded = _Palettes().encode(picture)
     at = split(encoded).start
     coding = picture.coding

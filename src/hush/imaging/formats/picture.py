@@ -106,6 +106,7 @@ class Format:
     holds: Mapping[str, tuple[str, ...]]  # dtype -> what the channels may be
     pages: bool = False  # it holds several pictures
     frames: bool = False  # and they are an animation
+    soft: bool = True  # alpha may lie between transparent and opaque
     suffix: str = ""
     decoding: int = 7  # times the bytes of its pixels that reading a picture holds at most, with the pixels
     encoding: int = 8  # the same for writing it, without them
@@ -138,13 +139,22 @@ class Format:
     def check_holds(self, picture: Picture) -> None:
         """Raise PictureError if this format would change the pixels' type or channels."""
         dtype = picture.pixels.dtype.newbyteorder("=").name
-        if not self.holds:
-            raise PictureError(f"{self.title} is read, not written. Name a .tif or .png file")
+        self.check_written()
         if picture.kind not in self.holds.get(dtype, ()):
+            better = ".tif" if picture.cmyk or picture.pixels.dtype.kind == "f" else ".png or .tif"
             held = "; ".join(f"{name} {', '.join(kinds)}" for name, kinds in self.holds.items())
             raise PictureError(
-                f"{dtype} {picture.kind} pixels; {self.title} holds {held}. Name a .png or .tif file, or convert first"
+                f"{dtype} {picture.kind} pixels; {self.title} holds {held}. Name a {better} file, or convert first"
             )
+        if not self.soft and "alpha" in picture.kind and not np.isin(picture.pixels[..., -1], (0, 255)).all():
+            raise PictureError(
+                f"pixels that are half transparent; those of a {self.title} are transparent or not. Name a .png file"
+            )
+
+    def check_written(self) -> None:
+        """Raise PictureError if this format is read only."""
+        if not self.holds:
+            raise PictureError(f"{self.title} is read, not written. Name a .tif or .png file")
 
 
 def check_size(height: int, width: int, channels: int, dtype: str | np.dtype[Any], file_bytes: int) -> None:

@@ -16,11 +16,12 @@ from hush.imaging.formats.codecs import exact_palette, squeezed, vips_decode, vi
 from hush.imaging.formats.colour import png_profile
 from hush.imaging.formats.marks import PNG_SIGNATURE as SIGNATURE
 from hush.imaging.formats.picture import INTACT, Metadata, Picture
-from hush.imaging.formats.previews import plain_xmp, refreshed
+from hush.imaging.formats.previews import RESOURCE, plain_xmp, refreshed, without_previews
 
 Chunk = tuple[bytes, bytes]  # type, content
 
 XMP_KEYWORD = b"XML:com.adobe.xmp"
+IPTC_KEYWORDS = (b"Raw profile type iptc", b"Raw profile type 8bim")  # no chunk of their own: what programs agree on
 INCH = 0.0254  # metres
 LIMIT = 64 * 2**20  # bytes that a compressed profile or text may unfold to
 
@@ -176,7 +177,7 @@ def _palette_chunks(pixels: NDArray[np.uint8]) -> list[Chunk] | None:
 def _metadata(chunks: list[Chunk], *, gray: bool) -> Metadata:
     """Read what other formats can take over."""
     icc: bytes | None = png_profile(dict(reversed(chunks)), gray=gray)
-    exif = xmp = dpi = None
+    exif = xmp = photoshop = dpi = None
     for name, content in chunks:
         if name == b"iCCP":
             icc = _inflate(content.partition(b"\0")[2][1:]) or icc
@@ -187,7 +188,20 @@ def _metadata(chunks: list[Chunk], *, gray: bool) -> Metadata:
         elif name == b"pHYs" and len(content) == 9 and content[8] == 1:
             across, down, _ = struct.unpack(">IIB", content)
             dpi = (across * INCH, down * INCH)
-    return Metadata(icc=icc, exif=exif, xmp=xmp, dpi=dpi)
+        elif name in (b"tEXt", b"zTXt") and content.startswith(IPTC_KEYWORDS):
+            photoshop = _resources(name, content)
+    return Metadata(icc, exif, xmp, photoshop, dpi)
+
+
+def _resources(name: bytes, content: bytes) -> bytes | None:
+    """Read Photoshop resources, which hold IPTC, from a text: lines of a name, a length, and hexadecimal digits."""
+    text = content.partition(b"\0")[2]
+    lines = ((_inflate(text[1:]) or b"") if name == b"zTXt" else text).strip().split(b"\n", 2)
+    try:
+        resources = bytes.fromhex(lines[2].decode("ascii"))
+    except (IndexError, ValueError):
+        return None
+    return without_previews(resources) if resources.startswith(RESOURCE) else None
 
 
 def _text(content: bytes) -> bytes | None:
@@ -207,6 +221,9 @@ def _chunks(metadata: Metadata) -> tuple[Chunk, ...]:
         chunks.append((b"eXIf", metadata.exif))
     if metadata.xmp:
         chunks.append((b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp))
+    if metadata.photoshop:
+        text = b"\niptc\n%8d\n%s\n" % (len(metadata.photoshop), metadata.photoshop.hex().encode())
+        chunks.append((b"zTXt", IPTC_KEYWORDS[0] + b"\0\0" + zlib.compress(text)))
     return tuple(chunks)
 
 

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from html import escape
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from hush.errors import PictureError
@@ -195,10 +196,20 @@ def significant_white(description: Tag | None) -> float | None:
     return 2.0 ** int(found[1]) - 1 if found and 1 < int(found[1]) < 16 else None
 
 
+def names_itself(path: Path) -> bool:
+    """Say whether OME-XML in a file names that file: a copy under another name would name the old one."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        pages, _ = directories(data)
+        return any(_own_name(path) in page[DESCRIPTION].value for page in pages if DESCRIPTION in page)
+
+
+def _own_name(path: Path) -> bytes:
+    return f'FileName="{escape(path.name)}"'.encode()
+
+
 def renamed(description: Tag, old: Path | None, new: Path) -> Tag:
     """Let OME-XML that names its own file name the new one: readers would open the old file again."""
     if old is None or old.name == new.name or b"<OME" not in description.value[:4096]:
         return description
-    before, after = (f'FileName="{escape(path.name)}"'.encode() for path in (old, new))
-    value = description.value.replace(before, after)
+    value = description.value.replace(_own_name(old), _own_name(new))
     return replace(description, count=len(value), value=value)

@@ -92,6 +92,11 @@ class TiffCoding:
     level: int = 0  # 1: a sub-image of the page before it
     big: bool = False
 
+    @property
+    def multiplied(self) -> bool:
+        """Whether alpha is multiplied into the colours."""
+        return EXTRA_SAMPLES in self.tags and self.tags[EXTRA_SAMPLES].integers() == (MULTIPLIED,)
+
 
 def read(data: Data) -> Picture:
     """Read a TIFF of one page: 1, 8 or 16 bits, or floats; gray, RGB, palette or CMYK.
@@ -241,10 +246,10 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
         kind = {1: "unsigned", 2: "signed", 3: "floating"}.get(form, "other")
         raise PictureError(
             f"TIFF samples of {'/'.join(map(str, sorted(bits)))} {kind} bits; 1, 8 and 16 unsigned bits and floats "
-            "are taken. Convert it to 16 bits"
+            "are taken. Convert it to 16 unsigned bits"
         )
     if samples - COLOURS[photometric] not in ((0,) if photometric in (PALETTE, CMYK) else (0, 1)):
-        raise PictureError(f"{samples} channels; gray, RGB (each with or without alpha) and CMYK are taken")
+        raise PictureError(f"{samples} channels; gray, RGB (each with or without alpha) and CMYK are taken. Part it")
     return dtype, 3 if photometric == PALETTE else samples
 
 

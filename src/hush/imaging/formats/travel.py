@@ -1,0 +1,58 @@
+"""What a picture becomes in another format, where the same numbers would look otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hush.imaging.formats.picture import Picture
+from hush.imaging.formats.previews import ORIENTATION
+from hush.imaging.formats.tags import directories
+
+NUMBERS = ("npy",)  # formats that are read by programs, for which numbers are what counts
+NO_EXIF = ("bmp", "gif", "netpbm", "tga")  # formats that cannot say how a picture is to be turned
+ACROSS, DOWN, TURNED = (2, 3, 6, 7), (3, 4, 7, 8), (5, 6, 7, 8)  # EXIF orientations that mirror, and swap the axes
+
+
+def carried(picture: Picture, name: str) -> Picture:
+    """Return a picture as it must be for another format, so that it looks there as in its own file.
+
+    Colours into which alpha is multiplied (TIFF) are divided by it, values up to a maximum that the file states
+    (Netpbm) are stretched to what the type holds, and what EXIF says to turn is turned where there is no EXIF.
+    """
+    if picture.format in ("", name) or name in NUMBERS:
+        return picture
+    if getattr(picture.coding, "multiplied", False):
+        picture = replace(picture, pixels=_divided(picture.pixels))
+    if picture.format == "netpbm" and isinstance(picture.full_scale, float):
+        picture = replace(picture, pixels=_stretched(picture.pixels, picture.full_scale), full_scale=None)
+    return _turned(picture) if name in NO_EXIF and picture.duration is None else picture
+
+
+def _divided(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Divide the colours by alpha, which was multiplied into them; of integers, as other formats with alpha hold."""
+    full = np.iinfo(pixels.dtype).max
+    share = pixels[..., -1:] / full
+    colours = np.divide(pixels[..., :-1], share, out=np.zeros(pixels[..., :-1].shape), where=share > 0)
+    return np.concatenate([np.rint(colours).clip(0, full).astype(pixels.dtype), pixels[..., -1:]], axis=-1)
+
+
+def _stretched(pixels: NDArray[Any], white: float) -> NDArray[Any]:
+    """Stretch integers from 0 to ``white`` to all that their type holds."""
+    full = np.iinfo(pixels.dtype).max
+    return np.rint(np.minimum(pixels, white) * (full / white)).astype(pixels.dtype)
+
+
+def _turned(picture: Picture) -> Picture:
+    """Turn a picture upright."""
+    pages = directories(picture.metadata.exif or b"")[0]
+    tag = pages[0].get(ORIENTATION) if pages else None
+    orientation = (tag.integers() or (1,))[0] if tag else 1
+    pixels, dpi = picture.pixels, picture.metadata.dpi
+    if orientation in TURNED:
+        pixels, dpi = pixels.swapaxes(0, 1), dpi and dpi[::-1]
+    pixels = pixels[:: -1 if orientation in DOWN else 1, :: -1 if orientation in ACROSS else 1]
+    return replace(picture, pixels=np.ascontiguousarray(pixels), metadata=replace(picture.metadata, dpi=dpi, exif=None))
