@@ -167,7 +167,7 @@ def test_a_mask_of_another_size_is_refused(tiny: str) -> None:
         ({"keep_detail": 2}, "keep_detail is 2; it must be a number from 0 to 1"),
         ({"keep_grain": -1}, "keep_grain is -1; it must be a number from 0 to 1"),
         ({"jobs": 0}, "jobs is 0"),
-        ({"max_memory": 2**20}, "max_memory is 1M; .* Allow more"),
+        ({"max_memory": 2**20}, "max_memory is 1,048,576 bytes; .* Allow more"),
         ({"overwrite": True, "skip_existing": True}, "both overwrite and skip_existing"),
     ],
 )
