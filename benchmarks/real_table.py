@@ -7,8 +7,8 @@
 FOLDER holds ``real/`` with ``SPLIT.tsv`` (columns set, name, use), of which the pairs for reporting are taken,
 ``test/Kodak24`` and ``peers/cdncnn_b.npz``. A method that must be told a sigma gets, for each set, the one of a ladder
 that is best for the mean PSNR on that very set, which no user could know; BM3D, which takes about a minute for each
-megapixel, the one that is best in the middle of the pictures. What was measured is kept in the file of rows, so that a
-run that was interrupted goes on. What cannot be run is named under the table.
+megapixel, is measured in the middle of the pictures only, and ours there too. What was measured is kept in the file of
+rows, so that a run that was interrupted goes on. What cannot be run is named under the table.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ SCENES = {  # pictures that share what these find are of one scene
 }
 BEGIN, END = "<!-- results: made by benchmarks/real_table.py -->", "<!-- end of results -->"
 CROP, SHOWN = 160, 8  # pixels a side, pictures
-SCOUTED = 128  # pixels a side
+SQUARE = 128  # pixels a side
+MIDDLE = f"middle {SQUARE}x{SQUARE}"
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ class Candidate:
     weights: str
     told: bool = False
     """Whether it gets the best sigma of the set; else it is blind, or estimates."""
-    scouted: bool = False
-    """Whether that sigma is sought in the middle of the pictures only: for what takes minutes."""
+    side: int | None = None
+    """Pixels of the square in the middle of the pictures that is restored; None restores all of them."""
 
     def open(self) -> Restore:
         """Return what restores. Raises HushError if it cannot be run."""
@@ -134,10 +135,15 @@ def candidates(folder: Path, ours: Sequence[str]) -> list[Candidate]:
         Candidate("noisy input", "identity"),
         Candidate("NLM (OpenCV), best sigma", "opencv", told=True),
         Candidate("NLM (scikit-image), best sigma", "classical:nlm", told=True),
-        Candidate("CBM3D, best sigma", "classical:bm3d", told=True, scouted=True),
+        Candidate(f"CBM3D, best sigma, {MIDDLE}", "classical:bm3d", told=True, side=SQUARE),
         Candidate("CDnCNN-B, published weights, blind", f"dncnn@{folder / 'peers' / 'cdncnn_b.npz'}"),
-        *(Candidate(f"**hush `{Path(name).parent.name or name}`**, blind", name) for name in ours),
+        Candidate(f"hush `{_name(ours[-1])}`, blind, {MIDDLE}", ours[-1], side=SQUARE),
+        *(Candidate(f"**hush `{_name(name)}`**, blind", name) for name in ours),
     ]
+
+
+def _name(weights: str) -> str:
+    return Path(weights).parent.name or weights
 
 
 def open_opencv() -> Restore:
@@ -185,22 +191,21 @@ def best(chosen: Sequence[Pair], candidate: Candidate, restore: Restore, rows: R
 
     Up and down the ladder from the deviation of the noise, as long as it gets better: the mean has one peak.
     """
+    if candidate.side:
+        chosen = [replace(pair, side=candidate.side) for pair in chosen]
     if not candidate.told:
         return [rows.measure(pair, candidate.weights, restore, None) for pair in chosen]
 
     def at(step: int) -> tuple[float, list[Row]]:
-        found = [rows.measure(pair, candidate.weights, restore, LADDER[step]) for pair in judged]
+        found = [rows.measure(pair, candidate.weights, restore, LADDER[step]) for pair in chosen]
         return float(np.mean([row["psnr"] for row in found])), found
 
-    judged = [replace(pair, side=SCOUTED) for pair in chosen] if candidate.scouted else chosen
     level = 255 * float(np.mean([np.std(pair.noisy - pair.clean) for pair in chosen]))
     step = int(np.argmin([abs(sigma - level) for sigma in LADDER]))
     top = at(step)
     for way in (1, -1):
         while 0 <= step + way < len(LADDER) and (next_ := at(step + way))[0] > top[0]:
             step, top = step + way, next_
-    if candidate.scouted:
-        return [rows.measure(pair, candidate.weights, restore, LADDER[step]) for pair in chosen]
     return top[1]
 
 
@@ -249,12 +254,24 @@ def _interval(values: Sequence[float], rows: Sequence[Row]) -> str:
     return f"{np.mean(values):+.2f}: {ends}"
 
 
+def summary(sets: dict[str, list[Pair]], compared: Sequence[Candidate], found: Found) -> list[Row]:
+    """Return the means as a report of `hush evaluate` has them, for benchmarks/ship_weights.py."""
+    return [
+        {"data": title, "degradation": "real", "n": len(rows), "weights": candidate.weights}
+        | {name: float(np.mean([row[name] for row in rows])) for name in ("psnr", "ssim", "psnr_input", "ssim_input")}
+        for candidate in compared
+        for title in sets
+        if candidate.side is None and (rows := found.get((candidate.title, title)))
+    ]
+
+
 def differences(sets: dict[str, list[Pair]], compared: Sequence[Candidate], found: Found) -> Iterator[str]:
     """Yield how far the last of the candidates is above each other, picture by picture."""
-    ours = compared[-1].title
-    for candidate in compared[:-1]:
+    own = {c.side: c.title for c in compared if c.weights == compared[-1].weights}
+    for candidate in compared:
+        ours = own.get(candidate.side, "")
         parts = []
-        for title in sets:
+        for title in sets if candidate.title != ours else ():
             if (ours, title) in found and (candidate.title, title) in found:
                 rows, others = found[ours, title], found[candidate.title, title]
                 steps = [row["psnr"] - other["psnr"] for row, other in zip(rows, others, strict=True)]
@@ -298,7 +315,7 @@ def draw_page(sets: dict[str, list[Pair]], compared: Sequence[Candidate], found:
     page.text("Centres of pictures that were not trained on. The classical methods have the best sigma of their set.")
     shown = [c for c in compared if c.weights in ("opencv", "classical:bm3d")] + [compared[-1]]
     opened = [(c, c.open()) for c in shown if (c.title, next(iter(sets))) in found]
-    for pair in _spread(sets):
+    for pair in (replace(pair, side=CROP + 96) for pair in _spread(sets)):
         views = {"noisy": pair.noisy}
         for candidate, restore in opened:
             sigma = found[candidate.title, pair.set][0]["sigma"]
@@ -336,6 +353,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path("real-rows.jsonl"), help="what was measured so far")
     parser.add_argument("--limit", type=int, help="only so many pictures of each set, for a trial")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between this file's markers")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the means there")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write a page of pictures at 100 %%")
     options = parser.parse_args()
     sets = pairs(options.data / "real", options.limit)
@@ -350,6 +368,8 @@ def main() -> None:
         insert(options.write, lines)
     else:
         print("\n".join(lines))
+    if options.json:
+        options.json.write_text(json.dumps({"summary": summary(sets, compared, found)}, indent=1), encoding="utf-8")
     if options.page:
         draw_page(sets, compared, found, options.page)
 
