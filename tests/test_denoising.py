@@ -225,6 +225,17 @@ def test_without_sigma_the_level_is_estimated(dark: str) -> None:
     assert abs(taken - 20) < 2
 
 
+def test_weights_that_nobody_names_go_by_the_noise() -> None:
+    assert DenoiseOptions(sigma=12).weights == "gaussian"
+    assert DenoiseOptions(sigma=12, weights="photo").weights == "photo"
+    scene = np.linspace(0.2, 0.8, 96 * 96, dtype=np.float32).reshape(96, 96, 1).repeat(3, axis=2)
+    grain = np.random.default_rng(0).normal(0, 12 / 255, scene.shape).astype(np.float32)
+    blotches = 3 * (grain + np.roll(grain, 1, 0) + np.roll(grain, 1, 1) + np.roll(grain, (1, 1), (0, 1))) / 4
+    for noise, suited in ((grain, "gaussian"), (blotches, "photo"), (0 * grain, "photo")):
+        noisy = scene + noise
+        assert np.array_equal(denoise(noisy), denoise(noisy, weights=suited)), suited
+
+
 def test_blind_weights_are_not_told_a_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = str(write_tiny(tmp_path / "blind.onnx", sigma_map=False))
     restorer = open_restorer(weights)

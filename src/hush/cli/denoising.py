@@ -30,7 +30,8 @@ WeightsOption = Annotated[
         metavar="NAME|FILE",
         autocompletion=weight_names,
         help="Weights by name (see: hush list weights), an .onnx file of hush, a run's .safetensors, "
-        "NETWORK@FILE for bare arrays, classical:nlm (tv, wavelet, median, bm3d), or identity.",
+        "NETWORK@FILE for bare arrays, classical:nlm (tv, wavelet, median, bm3d), or identity. "
+        "hush denoise goes by the noise of each picture: gaussian if it is white or told, else photo.",
     ),
 ]
 QualityOption = Annotated[
@@ -88,14 +89,14 @@ def denoise(
             help="A file for one picture, a folder, or - for stdout. Default: beside INPUT.",
         ),
     ] = None,
-    weights: WeightsOption = "gaussian",
+    weights: WeightsOption = "auto",
     quality: QualityOption = "balanced",
     sigma: Annotated[
         str,
         typer.Option(
             metavar="N|auto",
             rich_help_panel=CONTROL,
-            help="Deviation of the noise on the 8-bit scale, 0 to 255; auto estimates it.",
+            help="Deviation of the noise on the 8-bit scale, 0 to 255; auto leaves it to hush.",
         ),
     ] = "auto",
     strength: Annotated[

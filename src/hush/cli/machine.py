@@ -29,7 +29,7 @@ BASE = ("numpy", "openvino", "pyvips", "pillow", "tifffile", "typer", "rich")
 OPTIONAL = ("torch", "onnx", "onnxruntime", "scikit-image")
 
 
-def examine(weights: str = "gaussian") -> Findings:
+def examine(weights: str = "photo") -> Findings:
     """Return what this machine has, section by section."""
     return {
         "hush": {"version": _version("hush"), "python": platform.python_version(), "system": platform.platform()},

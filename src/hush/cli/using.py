@@ -100,7 +100,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the pictures and the page.")
     ] = Path("hush-demo"),
-    weights: WeightsOption = "gaussian",
+    weights: WeightsOption = "photo",
 ) -> None:
     """Denoise photographs that ship, and show how well it went.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -14,6 +15,8 @@ import torch
 from hush.learning.config import Recipe, to_dict
 from hush.learning.networks import NetworkLimits
 from hush.restoring.weights import Card
+
+PLACES = re.compile(r"(?<=['\"@])/(?:[^'\"@;/]+/)*")  # of absolute paths in a specification, all but the last name
 
 
 def describe(
@@ -38,6 +41,7 @@ def describe(
     content = to_dict(recipe)
     for key in ("root", "validation"):  # where the folders lay is nobody's business
         content["data"][key] = Path(str(content["data"][key])).name
+    content["data"]["set"] = PLACES.sub("", content["data"]["set"])
     versions = {"hush": version("hush"), "torch": torch.__version__, "commit": _commit()}
     return Card(
         name=recipe.name,

@@ -40,7 +40,7 @@ def denoise(
     image: NDArray[Any],
     sigma: float | None = None,
     strength: float = 1.0,
-    weights: str | Path = "gaussian",
+    weights: str | Path = "auto",
     *,
     runtime: str = "auto",
     device: str = "auto",
@@ -60,9 +60,10 @@ def denoise(
     Args:
         image: (H, W) or (H, W, C) with 1 or 3 channels, or 2 or 4 with alpha, which stays as it is; bool, uint8,
             uint16 or float. Full scale is 255, 65535 or 1.0; floats beyond it are not clipped.
-        sigma: deviation of the noise on the 8-bit scale (0 to 255), whatever the type; None estimates it.
+        sigma: deviation of the noise on the 8-bit scale (0 to 255), whatever the type; None where it is not known.
         strength: 0 returns the input bit for bit, 1 is the restored picture, between them they are blended.
-        weights: a name, an .onnx file, NETWORK@FILE, identity, or classical:nlm|tv|wavelet|median|bm3d.
+        weights: a name, an .onnx file, NETWORK@FILE, identity, or classical:nlm|tv|wavelet|median|bm3d; auto is
+            gaussian where sigma is told or the noise is white, else photo.
         runtime: auto, openvino, onnx or torch.
         device: auto, cpu, cuda or mps.
         precision: auto, fast or exact; see `hush.restoring.runtimes.open_runtime`.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hush.errors import UsageError
 from hush.imaging.ranges import check_range
 from hush.restoring.runtimes import DEVICES, PRECISIONS, check_choice
-from hush.restoring.tiers import TIERS
+from hush.restoring.tiers import AUTO, TIERS
 
 LARGEST_SIGMA = 255.0  # on the 8-bit scale
 LEAST_MEMORY = 256 * 2**20  # bytes; Python, OpenVINO and the smallest tiles take nearly as much
@@ -29,8 +29,11 @@ class DenoiseOptions:
     """Deviation of the noise on the 8-bit scale, whatever the picture's depth; None estimates it."""
     strength: float = 1.0
     """How much of the change is kept: 0 returns the input bit for bit, 1 is the restored picture."""
-    weights: str | Path = "gaussian"
-    """A name, an .onnx file, a run's .safetensors, NETWORK@FILE, identity, or classical:METHOD."""
+    weights: str | Path = "auto"
+    """A name, an .onnx file, a run's .safetensors, NETWORK@FILE, identity, or classical:METHOD.
+
+    auto goes by the noise of each picture, see `hush.restoring.restorers.ByNoise`.
+    """
     runtime: str = "auto"
     device: str = "auto"
     precision: str = "auto"
@@ -60,6 +63,8 @@ class DenoiseOptions:
     """fast, balanced or best: which weights of their family; see `hush.restoring.tiers`."""
 
     def __post_init__(self) -> None:
+        if self.weights == AUTO and self.sigma is not None:
+            object.__setattr__(self, "weights", "gaussian")  # nothing is left to be chosen
         if self.sigma is not None:
             check_number(
                 "sigma",
@@ -82,7 +87,7 @@ class DenoiseOptions:
                 raise UsageError(f"{name} is {value!r}; it must be a whole number from 1 on")
         if self.max_memory is not None and self.max_memory < LEAST_MEMORY:
             raise UsageError(
-                f"max_memory is {self.max_memory / 2**20:.3g}M; Python and the runtime take most of 256M. Allow more"
+                f"max_memory is {self.max_memory:,} bytes; Python and the runtime take most of 256M. Allow more"
             )
         if self.overwrite and self.skip_existing:
             raise UsageError("both overwrite and skip_existing are set; a file that exists is replaced or skipped")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,11 @@ from hush.names import find
 from hush.restoring.classical import CLASSICAL
 from hush.restoring.memory import highest, resident
 from hush.restoring.runtimes import Batch, Runtime, find_runtime, open_runtime
-from hush.restoring.tiers import Ensemble, choose_weights
+from hush.restoring.tiers import AUTO, Ensemble, choose_weights
 from hush.restoring.weights import UNTOLD, open_weights, split_bare
+
+if TYPE_CHECKING:
+    from hush.imaging.estimation import NoiseEstimate
 
 Image = NDArray[np.float32]
 Sigma = float | NDArray[np.floating[Any]]
@@ -28,6 +32,7 @@ TILE = 1280  # pixels a side; larger ones are no faster, and take 170 MB (bf16) 
 IMAGE_BYTES = 12  # of a pixel: three numbers of float32
 CLASSICAL_BYTES = 200  # for each pixel: TV, the largest, took 170 on 1 megapixel
 NETWORK_BYTES = 350  # where it cannot be measured; 227 (bf16) and 325 (f32) were measured for the shipped weights
+SEEN = 4.0  # sigma from which on white noise is for weights that know it alone; fine texture may pass for less
 GRAY_LEVEL = 1.63  # what colour weights are told of gray pictures, per sigma; see NetworkRestorer
 BARE = "hush.learning.torch_runtime:open_bare"  # opens arrays that have no ONNX form
 
@@ -85,6 +90,9 @@ def open_restorer(
     """
     choice = choose_weights(os.fspath(weights), quality)
     weights = choice.weights
+    if weights == AUTO:
+        same: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "tile": tile}
+        return ByNoise(lambda name: open_restorer(name, **same, threads=threads, quality=quality))
     if weights == "identity":
         return Identity()
     method, colon, name = weights.partition(":")
@@ -240,6 +248,58 @@ class NetworkRestorer:
         restored = self.runtime(noisy, sigma_map)
         joined = restored[0] if channels == taken else restored.mean(axis=1)  # (C, H, W)
         return joined.transpose(1, 2, 0)
+
+
+class ByNoise:
+    """Restore each picture with the weights that suit its noise: what is done where nobody names weights.
+
+    White noise that can be seen, or whose level is told, is for ``gaussian``. All else is for ``photo``: what cameras
+    and codecs leave, and pictures that are nearly clean.
+
+    Args:
+        open_named: opens weights by their name; ``gaussian`` only when they are needed.
+    """
+
+    needs_sigma = True
+
+    def __init__(self, open_named: Callable[[str], Restorer]) -> None:
+        self._open = open_named
+        self._photo = open_named("photo")
+        self.overlap, self.align, self.tile = self._photo.overlap, self._photo.align, self._photo.tile
+
+    @property
+    def description(self) -> str:
+        """Return what runs, where, in words."""
+        return self._photo.description
+
+    @cached_property
+    def _gaussian(self) -> Restorer:
+        return self._open("gaussian")
+
+    def suited(self, noise: NoiseEstimate | None) -> Restorer:
+        """Return what restores a picture with such noise; None where its level is told."""
+        return self._gaussian if noise is None or (noise.white and noise.sigma >= SEEN) else self._photo
+
+    def __call__(
+        self,
+        image: Image,
+        sigma: Sigma | None = None,
+        *,
+        gray: bool | None = None,
+        progress: TellProgress | None = None,
+    ) -> Image:
+        """Restore an image (H, W, C)."""
+        if sigma is not None:
+            return self._gaussian(image, sigma, gray=gray, progress=progress)
+        from hush.imaging.estimation import estimate_noise
+
+        noise = estimate_noise(image)
+        suited = self.suited(noise)
+        return suited(image, noise.level(image) if suited.needs_sigma else None, gray=gray, progress=progress)
+
+    def memory(self) -> tuple[int, int]:
+        """Return the bytes of memory that restoring takes: for each pixel of a tile, and beside."""
+        return self._photo.memory()
 
 
 def _measured_memory(restorer: NetworkRestorer) -> tuple[int, bool]:

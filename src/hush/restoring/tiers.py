@@ -15,9 +15,12 @@ from hush.restoring.weights import WEIGHTS
 TIERS = ("fast", "balanced", "best")
 
 FAMILIES: dict[str, dict[str, str]] = {
+    "photo": {"fast": "photo-fast", "balanced": "photo", "best": "photo-best"},
     "gaussian": {"fast": "gaussian-fast", "balanced": "gaussian", "best": "gaussian-best"},
 }
 """Weights of each tier, by the family's name."""
+
+AUTO = "auto"  # weights that are chosen for each picture by its noise
 
 VIEWS = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
 
@@ -43,6 +46,8 @@ def choose_weights(weights: str, quality: str = "balanced") -> Choice:
     Raises UsageError for an unknown tier, and for a tier of what has no weights.
     """
     check_choice("quality", quality, TIERS)
+    if weights == AUTO:
+        return Choice(AUTO, word=choose_weights("photo", quality).word)
     if quality == "balanced":
         return Choice(weights)
     if weights == "identity" or weights.startswith("classical:"):

@@ -41,6 +41,8 @@ class WeightsEntry:
 
 
 WEIGHTS = {
+    "photo": WeightsEntry("photo.onnx"),
+    "photo-best": WeightsEntry("photo.onnx", ensemble=True),
     "gaussian": WeightsEntry("gaussian.onnx"),
     "gaussian-best": WeightsEntry("gaussian.onnx", ensemble=True),
 }

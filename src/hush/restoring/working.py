@@ -20,7 +20,7 @@ from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
-from hush.restoring.restorers import IMAGE_BYTES, Restorer, TellProgress, cheapest_tile, is_gray
+from hush.restoring.restorers import IMAGE_BYTES, ByNoise, Restorer, TellProgress, cheapest_tile, is_gray
 
 if TYPE_CHECKING:
     from hush.imaging.estimation import NoiseEstimate
@@ -137,6 +137,9 @@ def restore_windows(
     gray = colour and _is_gray(scene)
     if noise is None and options.sigma is None and restorer.needs_sigma:
         noise = _look_for_noise(scene)
+    if isinstance(restorer, ByNoise):
+        restorer = restorer.suited(noise)
+        noise = noise if restorer.needs_sigma else None
     outcome.sigma = options.sigma if noise is None else noise.told
 
     def restore(tile: Tile) -> Image:
