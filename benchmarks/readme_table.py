@@ -32,6 +32,7 @@ def candidates(data: Path) -> dict[str, str]:
         "non-local means (scikit-image)": "classical:nlm",
         "CDnCNN-B, published weights": f"dncnn@{data / 'peers' / 'cdncnn_b.npz'}",
         "FFDNet, published weights": f"ffdnet@{data / 'peers' / 'ffdnet_color.npz'}",
+        "hush `gaussian-fast`": "gaussian-fast",
         "**hush `gaussian`**": "gaussian",
     }
 

@@ -44,6 +44,7 @@ WEIGHTS = {
     "photo": WeightsEntry("photo.onnx"),
     "photo-best": WeightsEntry("photo.onnx", ensemble=True),
     "gaussian": WeightsEntry("gaussian.onnx"),
+    "gaussian-fast": WeightsEntry("gaussian-fast.onnx"),
     "gaussian-best": WeightsEntry("gaussian.onnx", ensemble=True),
 }
 
