@@ -100,7 +100,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the pictures and the page.")
     ] = Path("hush-demo"),
-    weights: WeightsOption = "photo",
+    weights: WeightsOption = "auto",
 ) -> None:
     """Denoise photographs that ship, and show how well it went.
 

@@ -120,7 +120,7 @@ class Demonstration:
     """Noisy and restored."""
 
 
-def demonstrate(weights: str = "photo", *, seed: int = 0) -> Iterator[Demonstration]:
+def demonstrate(weights: str = "auto", *, seed: int = 0) -> Iterator[Demonstration]:
     """Give each scene its noise, restore it blind, and measure both.
 
     Raises WeightsError if the weights do not run.
@@ -155,7 +155,7 @@ def save_pictures(shown: Demonstration, folder: str | Path) -> list[Path]:
     ]
 
 
-def save_page(demonstrations: Sequence[Demonstration], folder: str | Path, *, weights: str = "photo") -> Path:
+def save_page(demonstrations: Sequence[Demonstration], folder: str | Path, *, weights: str = "auto") -> Path:
     """Write index.html with figures and sliders, pictures included, and return its path."""
     page = Page("hush demo: noisy and restored")
     page.text(

@@ -33,6 +33,7 @@ IMAGE_BYTES = 12  # of a pixel: three numbers of float32
 CLASSICAL_BYTES = 200  # for each pixel: TV, the largest, took 170 on 1 megapixel
 NETWORK_BYTES = 350  # where it cannot be measured; 227 (bf16) and 325 (f32) were measured for the shipped weights
 SEEN = 4.0  # sigma from which on white noise is for weights that know it alone; fine texture may pass for less
+UNLIKE = 1.2  # times that one channel may be noisier than another; white balance makes those of cameras unlike
 GRAY_LEVEL = 1.63  # what colour weights are told of gray pictures, per sigma; see NetworkRestorer
 BARE = "hush.learning.torch_runtime:open_bare"  # opens arrays that have no ONNX form
 
@@ -253,8 +254,8 @@ class NetworkRestorer:
 class ByNoise:
     """Restore each picture with the weights that suit its noise: what is done where nobody names weights.
 
-    White noise that can be seen, or whose level is told, is for ``gaussian``. All else is for ``photo``: what cameras
-    and codecs leave, and pictures that are nearly clean.
+    White noise that can be seen and is alike in all channels and tones, or whose level is told, is for ``gaussian``.
+    All else is for ``photo``: what cameras and codecs leave, and pictures that are nearly clean.
 
     Args:
         open_named: opens weights by their name; ``gaussian`` only when they are needed.
@@ -278,7 +279,11 @@ class ByNoise:
 
     def suited(self, noise: NoiseEstimate | None) -> Restorer:
         """Return what restores a picture with such noise; None where its level is told."""
-        return self._gaussian if noise is None or (noise.white and noise.sigma >= SEEN) else self._photo
+        if noise is None:
+            return self._gaussian
+        alike = max(noise.sigmas) <= UNLIKE * min(noise.sigmas)
+        even = noise.white and not noise.varies and alike and noise.sigma >= SEEN
+        return self._gaussian if even else self._photo
 
     def __call__(
         self,
