@@ -43,6 +43,8 @@ BLOCKS = 0.56  # what averaging 2x2 pixels leaves of the power at the second: co
 TEXTURED = 1.5  # levels of 8 bit by which texture raises what half the size says
 ALIKE = 1.1  # times as strong as in each channel from which on noise counts as shared by the channels
 COARSER = 1.15  # times that white noise may seem stronger at half the size
+UNEVEN = 0.6  # deviation of the energies of patches, by their median, from which on they show texture
+STRONG = 8.0  # level of 8 bit at the finest that cameras, which smooth, hardly leave
 TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
 VARIES = 1.4  # times as much variance in the bright as in the dark, from which on one level is no good
 VERDICTS = {"very strong": 25.0, "strong": 8.0, "light": 2.0, "clean": 0.0}  # from which level on
@@ -140,7 +142,8 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
     curve = _Curve.of(patchwork, fine.sigmas)
     level = _judge(patchwork, curve) if curve.varies else fine
     half = _judge_smaller(image, 2, curve)
-    if half.strength > COARSER * level.strength + TEXTURED / 255:
+    texture = level.strength > STRONG / 255 and level.even and not half.even  # white noise over coarse texture
+    if half.strength > COARSER * level.strength + TEXTURED / 255 and not texture:
         return _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
     sigma = 255 * _overall(curve.sigmas)
     told = sigma if curve.varies else 255 * fine.strength
@@ -209,6 +212,8 @@ class _Levels:
     """Of independent noise in three channels that leaves as much in the luminance."""
     chosen: NDArray[np.int_]
     """Patches that were judged by."""
+    even: bool = False
+    """Whether these are about equally strong: noise is everywhere, texture is not."""
 
     @property
     def overall(self) -> float:
@@ -241,12 +246,14 @@ def _judge(patchwork: Patchwork, curve: _Curve | None = None) -> _Levels:
         wanted = max(FEWEST, int(LEAST_TEXTURE * len(usable)), int((strength <= expected).sum()))
         best = smallest(strength, wanted)
         best = best[:: max(1, len(best) // (MOST_JUDGED if round_ == ROUNDS else ROUGHLY_JUDGED))]
-        sigmas = np.sqrt(typical(patchwork.fine[:, usable[best]] / scale[best]))
+        energies = patchwork.fine[:, usable[best]] / scale[best]  # (K, n, C)
+        sigmas = np.sqrt(typical(energies))
     chosen, shared = usable[best], 0.0
     if channels == 3:
-        energies = patchwork.fine_luminance(chosen) / scale[best].mean(1)
-        shared = math.sqrt(float(typical(energies)) / sum(weight * weight for weight in LUMA))
-    return _Levels(sigmas, shared, chosen)
+        luminance = patchwork.fine_luminance(chosen) / scale[best].mean(1)
+        shared = math.sqrt(float(typical(luminance)) / sum(weight * weight for weight in LUMA))
+    low, middle, high = np.percentile(energies.mean((0, 2)), (16, 50, 84))
+    return _Levels(sigmas, shared, chosen, bool(high - low <= 2 * UNEVEN * middle))
 
 
 def _judge_smaller(image: Floats, scale: int, curve: _Curve) -> _Levels:
