@@ -35,6 +35,7 @@ from hush.imaging.pages import Page
 from hush.judging.intervals import bootstrap_interval
 from hush.judging.protocol import processor, versions
 from hush.restoring.denoising import open_restorer
+from hush.restoring.weights import WEIGHTS, open_weights
 
 Image = NDArray[np.float32]
 Row = dict[str, Any]
@@ -172,7 +173,8 @@ class Rows:
 
     def measure(self, pair: Pair, weights: str, restore: Restore, sigma: float | None) -> Row:
         """Return the figures of a picture, measured now if they are not known. Files of weights may change."""
-        stamp = Path(weights).stat().st_mtime if Path(weights).is_file() else 0
+        path = open_weights(weights).path if weights in WEIGHTS else Path(weights)
+        stamp = path.stat().st_mtime if path.is_file() else 0
         row: Row = {"set": pair.set, "image": pair.label, "weights": weights, "stamp": stamp, "sigma": sigma}
         if self._key(row) not in self.known:
             started = time.perf_counter()
