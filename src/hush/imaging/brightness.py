@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.imaging.spectra import Patchwork, smallest, typical
+from hush.imaging.spectra import Patchwork, median, smallest, typical
 
 Floats = NDArray[Any]
 
@@ -32,20 +32,29 @@ def fit_brightness(patchwork: Patchwork, sigmas: Floats) -> tuple[Floats, Floats
     """Return gain and offset of the noise's variance in each channel (C,), full scale 1; neither is below zero.
 
     ``sigmas`` (C,) are the levels that were found without regard to brightness: where a channel has too few patches of
-    unlike brightness to tell, its gain is 0.
+    unlike brightness to tell, its gain is 0. So are all where it hardly matters to the noisiest channel.
     """
-    lines = [_fit_channel(patchwork, channel, float(sigma)) for channel, sigma in enumerate(sigmas)]
-    gains, offsets = np.array(lines).T
+    lines = {}
+    for channel in np.argsort(-sigmas):
+        lines[channel] = gain, offset = _fit_channel(patchwork, channel, float(sigmas[channel]))
+        if len(lines) == 1 and _is_level(gain, offset, patchwork.means[:, channel]):
+            return np.zeros_like(sigmas), np.square(sigmas)
+    gains, offsets = np.array([lines[channel] for channel in range(len(sigmas))]).T
     return gains, offsets
+
+
+def _is_level(gain: float, offset: float, means: Floats) -> bool:
+    """Say whether variance hardly rises from the darkest to the brightest patch."""
+    dark, bright = float(means.min()), float(means.max())
+    return gain * (bright - dark) < LEVEL * (gain * dark + offset)
 
 
 def _fit_channel(patchwork: Patchwork, channel: int, sigma: float) -> tuple[float, float]:
     means = patchwork.means[:, channel]
     steps = np.array_split(np.argsort(means), STEPS)  # patches of about one brightness each
-    dark, bright = float(means.min()), float(means.max())
     gain, offset = 0.0, sigma * sigma
     for round_ in range(ROUNDS):
-        if round_ and gain * (bright - dark) < LEVEL * (gain * dark + offset):
+        if round_ and _is_level(gain, offset, means):
             break
         expected = np.maximum(gain * means + offset, 1e-9)  # (N,)
         usable = patchwork.nearest[:, channel] > NEAR * np.sqrt(expected)
@@ -76,7 +85,7 @@ def _judge_step(
     chosen = members[best]
     noise = patchwork.fine[:, chosen, channel] / scale[chosen]  # (K, n)
     variance = float(typical(noise) * expected[chosen].mean())
-    spoilt = max(1.0, float(np.median(texture[best])))
+    spoilt = max(1.0, float(median(texture[best])))
     return float(patchwork.means[chosen, channel].mean()), variance, len(chosen) / spoilt**4
 
 

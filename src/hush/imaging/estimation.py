@@ -37,7 +37,7 @@ NEAR = 0.4  # sigmas between a patch's mean and clipping; nearer than that too l
 FIRST_NEAR = 0.02  # share of the picture's range that is not used at first, where it is clipped
 DRAWN = 0.6  # share of pixels equal to their neighbour; noise that 8 bits can show at all leaves less than 0.5
 
-MOST_COARSE = 2_500  # patches of the picture at half its size
+MOST_COARSE = 1_600  # patches of the picture at half its size
 FREQUENCIES = (0.118, 0.236, 0.471)  # cycles per pixel that are judged by at a quarter, half and full size
 BLOCKS = 0.56  # what averaging 2x2 pixels leaves of the power at the second: cos^4(pi/6)
 TEXTURED = 1.5  # levels of 8 bit by which texture raises what half the size says

@@ -7,7 +7,7 @@ how strong the noise is. Where the picture is clipped, what that took away from 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ PATCH = 8  # pixels along a side
 MOST_PATCHES = 6_000  # so that the time does not grow with the picture
 BLOCK = 64  # columns of a product; OpenBLAS uses one thread up to 64 * 64 * 64
 PILE = 0.001  # share of pixels on the lowest or highest value from which on the picture counts as clipped there
+REPEATS_JUDGED = 300  # patches
 MEDIAN_OF_CHI_SQUARED = 0.45494
 
 
@@ -48,6 +49,8 @@ class Patchwork:
         """
         size = min(PATCH, *(side // scale for side in image.shape[:2]))
         side = size * scale
+        if scale > 1 and image[..., 0].size <= most * side * side:  # patches overlap: averages serve several
+            return cls.cut(_shrunk(image, scale), most=most)._unlimited()
         windows = sliding_window_view(image, (side, side), axis=(0, 1))  # (rows, columns, C, side, side)
         step = math.isqrt(windows.shape[0] * windows.shape[1] // most) or 1
         channels = image.shape[2]
@@ -59,11 +62,14 @@ class Patchwork:
             patches = patches / np.float32(np.iinfo(image.dtype).max)
         low, high, flat = _limits(patches.reshape(side * side, -1, channels))
         patches = patches[:, :, ~flat] if flat.any() else patches
-        if scale > 1:
-            low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)  # averages pile up nowhere
         while len(patches) > size:
             patches = _halved(patches)
-        return cls(patches.reshape(size * size, -1, channels), size, low, high)
+        whole = cls(patches.reshape(size * size, -1, channels), size, low, high)
+        return whole._unlimited() if scale > 1 else whole
+
+    def _unlimited(self) -> Patchwork:
+        """Return the same, not clipped: averages pile up nowhere."""
+        return replace(self, low=np.full_like(self.low, -np.inf), high=np.full_like(self.high, np.inf))
 
     def __len__(self) -> int:
         return self.patches.shape[1]
@@ -76,8 +82,8 @@ class Patchwork:
     @cached_property
     def energies(self) -> Floats:
         """(size * size, N, C): squared coefficients; where noise is white, each is its variance on average."""
-        centred = self.patches - self.means
-        return np.square(_product(cosines(self.size), centred.reshape(len(centred), -1))).reshape(centred.shape)
+        coefficients = _product(cosines(self.size), self.patches.reshape(len(self.patches), -1))
+        return np.square(coefficients, out=coefficients).reshape(self.patches.shape)
 
     @cached_property
     def texture(self) -> Floats:
@@ -105,7 +111,9 @@ class Patchwork:
 
     def fine_luminance(self, chosen: NDArray[np.int_]) -> Floats:
         """Return the energies (K, n) of the high frequencies of the luminance of colour patches."""
-        luminance = (self.patches[:, chosen] - self.means[chosen]) @ np.asarray(LUMA, np.float32)  # (size * size, n)
+        patches = self.patches[:, chosen]
+        red, green, blue = (patches[..., c] * np.float32(weight) for c, weight in enumerate(LUMA))
+        luminance = red + green + blue  # (size * size, n); a product with a vector is slower
         return np.square(_product(cosines(self.size)[order(self.size) > self.size], luminance))
 
     def kept(self, chosen: NDArray[np.int_] | slice, sigmas: Floats, channel: int | slice = slice(None)) -> Floats:
@@ -121,8 +129,20 @@ class Patchwork:
 
     def repeats(self, chosen: NDArray[np.int_]) -> float:
         """Return how often a pixel of patches is exactly equal to its neighbour."""
+        chosen = chosen[:: 1 + len(chosen) // REPEATS_JUDGED]
         patches = self.patches[:, chosen].reshape(self.size, self.size, -1)
         return float((patches[:, 1:] == patches[:, :-1]).mean())
+
+
+def _shrunk(image: Floats, scale: int) -> Floats:
+    """Average blocks of scale x scale pixels of an image (H, W, C); what is left over at the right and below is cut."""
+    height, width = (side - side % scale for side in image.shape[:2])
+    image = image[:height, :width, np.newaxis]
+    if image.dtype.kind in "ui":
+        image = image / np.float32(np.iinfo(image.dtype).max)
+    for _ in range(scale.bit_length() - 1):
+        image = _halved(image)
+    return image[:, :, 0]
 
 
 def _halved(patches: Floats) -> Floats:
@@ -151,8 +171,11 @@ def _limits(patches: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
 
 def _product(matrix: Floats, columns: Floats) -> Floats:
     """Multiply in blocks so small that BLAS wakes no other threads: they would fight with those of a network."""
-    blocks = range(0, max(1, columns.shape[1]), BLOCK)
-    return np.concatenate([matrix @ columns[:, start : start + BLOCK] for start in blocks], axis=1)
+    product = np.empty((len(matrix), columns.shape[1]), np.float32)
+    for start in range(0, columns.shape[1], BLOCK):
+        part = slice(start, start + BLOCK)
+        np.matmul(matrix, columns[:, part], out=product[:, part])
+    return product
 
 
 @cache
@@ -177,7 +200,14 @@ def smallest(values: Floats, count: int) -> NDArray[np.int_]:
 
 def typical(energies: Floats) -> Floats:
     """Return the typical energy of energies (K, N, ...): medians over N, then K, so that no edge and pattern counts."""
-    return np.median(np.median(energies, axis=1), axis=0).astype(np.float64) / MEDIAN_OF_CHI_SQUARED
+    return np.median(median(energies, axis=1), axis=0).astype(np.float64) / MEDIAN_OF_CHI_SQUARED
+
+
+def median(values: Floats, axis: int = 0) -> Floats:
+    """Return the median along an axis, without the last value if they are even in number: faster than NumPy's."""
+    middle = (values.shape[axis] - 1) // 2
+    odd = values.take(range(2 * middle + 1), axis) if values.shape[axis] % 2 == 0 else values
+    return np.partition(odd, middle, axis).take(middle, axis)
 
 
 @cache
