@@ -160,7 +160,8 @@ def test_a_camera_without_noise_gives_the_same_colours():
     assert degraded.clean is not None
     assert psnr(degraded.noisy, degraded.clean) > 55  # rounded to 8 bit
     assert (degraded.clean - clean).mean(dim=(0, 2, 3)).abs().max() < 0.004
-    assert psnr(degraded.clean, clean) > 30  # a lens, smoothing, some zoom
+    alike = [psnr(*views) for views in zip(degraded.clean, clean, strict=True)]
+    assert np.median(alike) > 30  # a lens, smoothing; three in ten are zoomed
 
 
 def test_more_stops_more_noise_and_hardly_any_at_the_least():

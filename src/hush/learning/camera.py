@@ -43,7 +43,7 @@ from hush.learning.sensor import (
 
 SHOT = 1e-4  # variance of the noise for each unit of light at ISO 100; Brooks et al. 2019 draw 1 to 120 times it
 SOFTEST = 1.0  # pixels, of a lens
-FINEST, COARSEST = 0.6, 2.5  # pixels, of the filters on luminance
+FINEST, COARSEST = 0.6, 4.0  # pixels, of the filters on luminance
 BLOTCH = 4.0  # pixels; the widest smoothing of colours
 
 
@@ -185,12 +185,12 @@ def draw_exposure(
         binned=small.flatten(),
         malvar=chance(0.5).flatten(),
         radius=uniform(FINEST, COARSEST),
-        smoothing=full * uniform(0, 0.95) * chance(0.75),
+        smoothing=full * uniform(0, 0.9).sqrt() * chance(0.75),
         sharpening=full * uniform(0, 0.8) * chance(0.6),
-        edge=uniform(0.01, 0.05),
+        edge=0.01 * torch.exp2(uniform(0, 4.3)),
         blotch=blotch,
         colour=1 + blotch * uniform(0, 0.6),
-        factor=torch.where(chance(0.25), torch.exp2(uniform(-0.4, 0.6)), 1.0),
+        factor=torch.where(chance(0.3), torch.exp2(uniform(-0.5, 1.0)), 1.0),
         quality=torch.where(chance(compressed), uniform(65, 100), 101.0).flatten(),
     )
 
