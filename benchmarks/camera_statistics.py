@@ -118,8 +118,7 @@ def draw(groups: dict[str, NDArray[np.float64]], path: Path) -> None:
         axes.set(title=name, xlabel=STATISTICS[name])
         rows = [-high * 0.12 * row for row in range(1, len(others) + 1)]
         axes.set_yticks([0, *rows], ["", *(others if number == 0 else [""] * len(others))])
-        if number == 0:
-            axes.text(0.98, 0.97, "gray: " + top, ha="right", va="top", fontsize=8, transform=axes.transAxes)
+    figure.suptitle("gray: " + top, fontsize=10)
     figure.savefig(path, dpi=100)
 
 
