@@ -162,7 +162,7 @@ def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with real/ and train-pack/")
-    parser.add_argument("--degradation", default="camera(stops=-3..7, quiet=0.12, binned=0.2)", help="as in the recipe photo")
+    parser.add_argument("--degradation", default=read_recipe("photo", []).degradation, help="default: of photo")
     parser.add_argument("--count", type=int, default=256, help="simulated pictures")
     parser.add_argument("--report", action="store_true", help="also draw the pairs kept for reporting")
     parser.add_argument("--cost", action="store_true", help="also measure what it costs in training")

@@ -91,6 +91,14 @@ FLOORS = {  # what no start can do without
 }
 
 
+def open_bare(weights: str) -> Any:
+    """Open a network; of ``auto`` the one that white noise gets."""
+    from hush.restoring.denoising import open_restorer
+
+    restorer = open_restorer(weights)
+    return restorer.suited(None) if weights == "auto" else restorer  # type: ignore[attr-defined]  # it is by noise
+
+
 def measure_start(folder: Path, weights: str) -> None:
     """Print how long the command takes for one small picture, once the network is in the cache, and what it must."""
     source = save(folder / "small.png", 512, 512)
@@ -130,9 +138,7 @@ def timed(command: list[str]) -> tuple[float, float]:
 
 def network_seconds(weights: str, height: int, width: int) -> float:
     """Return how long the bare network takes for a picture."""
-    from hush.restoring.denoising import open_restorer
-
-    runtime = open_restorer(weights).runtime  # type: ignore[attr-defined]  # it is a network's
+    runtime = open_bare(weights).runtime
     inputs = np.zeros((1, 3, height, width), np.float32), np.full((1, 1, height, width), SIGMA / 255, np.float32)
     taken = []
     for _ in range(6):
@@ -144,10 +150,10 @@ def network_seconds(weights: str, height: int, width: int) -> float:
 
 def measure_array(weights: str) -> None:
     """Print what ``hush.denoise`` adds to the bare network on 1 megapixel."""
-    from hush.restoring.denoising import denoise, open_restorer
+    from hush.restoring.denoising import denoise
 
     noisy = picture(1000, 1000)
-    runtime = open_restorer(weights).runtime  # type: ignore[attr-defined]  # it is a network's
+    runtime = open_bare(weights).runtime
     batch = np.ascontiguousarray(noisy.transpose(2, 0, 1)[None] / np.float32(255))
     sigma_map = np.full((1, 1, 1000, 1000), SIGMA / 255, np.float32)
     taken: dict[str, list[float]] = {"network": [], "denoise": []}
@@ -166,14 +172,14 @@ def measure_array(weights: str) -> None:
 def measure_folder(folder: Path, weights: str, count: int) -> None:
     """Print the throughput of a folder of small pictures, and that of the bare network on the same pictures."""
     from hush.imaging.files import Picture, write
-    from hush.restoring.denoising import DenoiseOptions, FileResult, denoise_files, open_restorer
+    from hush.restoring.denoising import DenoiseOptions, FileResult, denoise_files
 
     inputs = folder / "inputs"
     inputs.mkdir()
     pictures = [picture(SIDE, SIDE, seed) for seed in range(count)]
     for i, pixels in enumerate(pictures):
         write(inputs / f"{i}{'.png' if i % 2 else '.jpg'}", Picture(pixels))
-    restorer = open_restorer(weights)
+    restorer = open_bare(weights)
     images = [pixels.astype(np.float32) / 255 for pixels in pictures]
     restorer(images[0], SIGMA)
     megapixels = count * SIDE * SIDE / 1e6
@@ -243,7 +249,7 @@ def show_size(what: str, figures: tuple[float, float, float]) -> None:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", default="gaussian")
+    parser.add_argument("--weights", default="auto")
     parser.add_argument("--pictures", type=int, default=200, help="how many make up the folder")
     parser.add_argument("--megapixels", type=int, nargs="+", choices=SIZES, default=[1, 10], help="of --only sizes")
     parser.add_argument("--no-peers", action="store_true", help="leave out scikit-image and OpenCV")

@@ -241,6 +241,15 @@ def test_the_command_takes_a_mask_and_shares(folder: Path, dark: str) -> None:
     assert run([*line, "--only-chroma", "--only-luma", "-o", "x.png"]) == 2
 
 
+def test_the_command_says_that_gray_has_no_colour_noise(folder: Path, dark: str, capsys) -> None:
+    Image.fromarray(np.full((24, 32), 90, np.uint8)).save("gray.png")
+    line = ["denoise", "--sigma", "51", "--weights", dark, "--only-chroma"]
+    assert run([*line, "gray.png"]) == 0
+    assert "gray pictures have no colour noise" in capsys.readouterr().err
+    assert run([*line, "a.png"]) == 0
+    assert "gray" not in capsys.readouterr().err
+
+
 def test_keep_detail_is_a_share_or_a_flag(folder: Path, tiny: str) -> None:
     line = ["denoise", "a.png", "--sigma", "51", "--weights", tiny]
     for name, extra in [("flag", ["--keep-detail"]), ("half", ["--keep-detail", "0.5"]), ("one", ["--keep-detail=1"])]:

@@ -158,6 +158,8 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
             "no noise was found" if len(results) == 1 else f"in {clean} of {len(results)} pictures no noise was found"
         )
         remarks.append(f"{where}, so nothing was cleaned; --sigma 10 cleans all the same")
+    if request.options.only == "chroma" and any(result.psnr is None for result in results):
+        remarks.append("gray pictures have no colour noise, so --only-chroma leaves them as they are")
     largest = _largest_sigma(weights.weights) if levels else None
     if largest is not None and max(levels) > largest:
         remarks.append(
