@@ -169,11 +169,10 @@ class Patches:
             finished=torch.tensor([item.finished for item in items]) if self.mixed else None,
         )
 
-    def _shrinking(self, step: int) -> NDArray[np.int64]:
-        """Draw by how much each patch of a step is shrunk."""
-        if self.config.shrink <= 1:
-            return np.ones(self.config.batch, np.int64)
-        return np.random.default_rng([self.seed, 4, step]).integers(1, self.config.shrink + 1, self.config.batch)
+    def _shrinking(self, step: int) -> NDArray[np.float64]:
+        """Draw by how much each patch of a step is shrunk: half of them not at all, the logarithms of others evenly."""
+        draws = np.random.default_rng([self.seed, 4, step]).random(self.config.batch)
+        return np.maximum(1, self.config.shrink ** (2 * draws - 1))
 
     def _item(self, number: int) -> Item:
         epoch, place = divmod(number, len(self.items))
@@ -182,7 +181,7 @@ class Patches:
     def _shuffle(self, epoch: int) -> NDArray[np.intp]:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.items))
 
-    def _cut(self, item: Item, side: int, factor: int, draws: NDArray[np.float64], gray: bool) -> list[Pixels]:
+    def _cut(self, item: Item, side: int, factor: float, draws: NDArray[np.float64], gray: bool) -> list[Pixels]:
         """Cut, shrink, turn and perhaps gray the same square from each view of an item, by four numbers in [0, 1)."""
         views = [self.store(item.clean)]
         if self.paired:  # of a mixture some are clean only, and are degraded later
@@ -191,8 +190,9 @@ class Patches:
                 sizes = " and ".join(f"{view.shape[1]}x{view.shape[0]}" for view in views)
                 raise PictureError(f"{item.name}: clean and noisy are {sizes} pixels; the views of a pair are aligned")
         if side:
-            factor = max(1, min(factor, min(views[0].shape[:2]) // side))
-            views = [_shrink(view, factor) for view in _crop(views, side * factor, draws[0], draws[1])]
+            largest = 1 if item.finished else max(1, min(views[0].shape[:2]) / side)
+            taken = round(side * min(factor, largest))
+            views = [_shrink(view, side) for view in _crop(views, taken, draws[0], draws[1])]
         if self.config.augment:
             way = int(draws[2] * 8)
             views = _turn(views, way // 4 * 4 if self.config.augment == "mirror" else way)
@@ -223,14 +223,16 @@ def _crop(views: list[Pixels], patch: int, down: float, across: float) -> list[P
     return [view[top : top + patch, left : left + patch] for view in views]
 
 
-def _shrink(pixels: Pixels, factor: int) -> Pixels:
-    """Average squares of factor x factor pixels; bytes are rounded."""
-    if factor == 1:
+def _shrink(pixels: Pixels, side: int) -> Pixels:
+    """Make a square smaller, (side, side, C), by bicubic interpolation over the area that each pixel comes to cover."""
+    if len(pixels) == side:
         return pixels
-    height, width, channels = pixels.shape
-    squares = pixels.reshape(height // factor, factor, width // factor, factor, channels)
-    mean = squares.mean(axis=(1, 3), dtype=np.float32)
-    return (np.rint(mean) if pixels.dtype == np.uint8 else mean).astype(pixels.dtype)
+    from PIL import Image
+
+    kind = np.uint8 if pixels.dtype == np.uint8 else np.float32
+    planes = [np.asarray(plane, kind, order="C") for plane in np.moveaxis(pixels, 2, 0)]
+    small = [Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC) for plane in planes]
+    return np.stack([np.asarray(plane) for plane in small], axis=2).astype(pixels.dtype, copy=False)
 
 
 def _turn(views: list[Pixels], way: int) -> list[Pixels]:
