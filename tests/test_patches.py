@@ -14,6 +14,7 @@ from conftest import shared_data
 from hush.errors import PictureError, RecipeError
 from hush.learning.config import DataConfig
 from hush.learning.datasets import Batch, Item, Squeezed, open_dataset
+from hush.learning.drawings import drawing
 from hush.learning.patches import Ahead, Patches, PictureStore, _shrink, read_source
 
 CPU = torch.device("cpu")
@@ -391,3 +392,34 @@ def test_pictures_too_small_to_shrink_and_pairs_of_a_mixture_are_taken_as_they_a
 def test_shrinking_changes_nothing_else():
     plain, shrunk = patches(items_of(), shrink=1)(3, 0), patches(items_of())(3, 0)
     assert equal(plain, shrunk)
+
+
+# --- drawings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_share_of_the_patches_is_drawn_the_same_each_time(channels):
+    flat = [Item("0", np.full((32, 32, 3), 7, np.uint8))]
+    batch = patches(flat, channels, drawn=0.3, batch=64)(2, 0)
+    drawn = (batch.clean != 7).flatten(1).any(dim=1)
+    assert 0.15 < drawn.float().mean() < 0.45
+    assert equal(batch, patches(flat, channels, drawn=0.3, batch=64)(2, 0))
+    assert len({patch.numpy().tobytes() for patch in batch.clean[drawn]}) == drawn.sum()  # no two alike
+
+
+def test_pairs_and_pictures_with_labels_are_not_drawn():
+    pairs = [Item("0", picture(0), picture(1))]
+    assert equal(patches(pairs, drawn=1.0)(0, 0), patches(pairs)(0, 0))
+    labelled = [Item("0", picture(0), label=3)]
+    assert equal(patches(labelled, drawn=1.0)(0, 0), patches(labelled)(0, 0))
+
+
+def test_drawings_have_sharp_edges_and_many_colours():
+    drawings = [drawing(np.random.default_rng(seed), 64) for seed in range(40)]
+    assert all(view.shape == (64, 64, 3) and view.dtype == np.uint8 for view in drawings)
+    steps = [np.abs(np.diff(view.astype(int), axis=1)).max() for view in drawings]
+    assert np.median(steps) > 60
+    assert sum((view == view[..., :1]).all() for view in drawings) in range(1, 20)  # some are gray
+    means = np.array([view.mean() for view in drawings])
+    assert means.min() < 80
+    assert means.max() > 160

@@ -38,6 +38,9 @@ class DataConfig:
     """Side of the patches in the first `early_steps` steps: smaller ones give more updates in the same time."""
     early_steps: int = 0
     """For how many steps patches are of `early_patch`, where that is smaller than `patch`; 0 for none."""
+    drawn: float = 0.0
+    """Share of patches that are drawn, shapes, lines and letters, in place of clean pictures: edges sharper than most
+    photographs have."""
     shrink: float = 1.0
     """Half of the patches are made smaller by a factor drawn between 1 and this, as far as pictures are large enough:
     detail becomes sharper, what JPEG left fainter, noise weaker. Pairs of a mixture stay as they are."""
@@ -121,7 +124,7 @@ class Recipe:
 
 AT_LEAST: dict[type, dict[str, float]] = {
     DataConfig: {
-        **dict.fromkeys(("patch", "early_patch", "early_steps", "gray", "validation_pictures"), 0),
+        **dict.fromkeys(("patch", "early_patch", "early_steps", "gray", "drawn", "validation_pictures"), 0),
         "batch": 1,
         "shrink": 1,
         "cache": 1,

@@ -25,6 +25,7 @@ from hush.imaging.arrays import decode, luminance
 from hush.imaging.files import Picture, read
 from hush.learning.config import DataConfig
 from hush.learning.datasets import Batch, Frozen, Item, Source, Squeezed
+from hush.learning.drawings import drawing
 from hush.learning.noise import Degradation
 
 Bytes = NDArray[np.uint8]
@@ -159,7 +160,12 @@ class Patches:
         early = step < self.config.early_steps
         side = min(self.config.patch, self.config.early_patch) if early else self.config.patch
         factors = self._shrinking(step)[first : first + self.size]
-        samples = [self._cut(item, side, *how) for item, *how in zip(items, factors, draws, grays, strict=True)]
+        samples = [
+            self._draw(step, first + i, side, grays[i])
+            if self._is_drawn(item, step, first + i)
+            else self._cut(item, side, factors[i], draws[i], grays[i])
+            for i, item in enumerate(items)
+        ]
         views = [self._stack(items, [sample[i] for sample in samples]) for i in range(1 + self.paired)]
         return Batch(
             clean=views[0],
@@ -168,6 +174,17 @@ class Patches:
             gray=torch.from_numpy(grays) if grays.any() else None,
             finished=torch.tensor([item.finished for item in items]) if self.mixed else None,
         )
+
+    def _is_drawn(self, item: Item, step: int, number: int) -> bool:
+        """Say whether a patch is drawn and not cut; pairs and pictures with labels cannot be."""
+        if not (self.config.drawn and self.config.patch) or item.noisy is not None or self.labelled:
+            return False
+        return np.random.default_rng([self.seed, 5, step]).random(self.config.batch)[number] < self.config.drawn
+
+    def _draw(self, step: int, number: int, side: int, gray: bool) -> list[Pixels]:
+        view = drawing(np.random.default_rng([self.seed, 6, step, number]), side)
+        view = np.repeat(to_gray(view), self.channels, axis=2) if gray or self.channels == 1 else view
+        return [view] * (1 + self.paired)
 
     def _shrinking(self, step: int) -> NDArray[np.float64]:
         """Draw by how much each patch of a step is shrunk: half of them not at all, the logarithms of others evenly."""
