@@ -2,9 +2,10 @@
 
     python benchmarks/readme_table.py --data FOLDER                     print it
     python benchmarks/readme_table.py --data FOLDER --write README.md   put it between the file's markers
+    python benchmarks/readme_table.py --data FOLDER --gray              gray pictures, beside networks for gray
 
-FOLDER holds ``test/CBSD68``, ``test/Kodak24`` and ``peers/*.npz`` with published weights. What cannot be run is named
-under the table, never left out in silence.
+FOLDER holds ``test/CBSD68``, ``test/Kodak24``, ``peers/*.npz`` with published weights and, for gray pictures,
+``test/BSD68`` and ``test/Set12``. What cannot be run is named under the table, never left out in silence.
 """
 
 from __future__ import annotations
@@ -20,18 +21,26 @@ from hush.judging.evaluation import evaluate
 from hush.judging.results import Report
 from hush.restoring.denoising import open_restorer
 
-SETS = ("CBSD68", "Kodak24")
+SETS = {"colour": ("CBSD68", "Kodak24"), "gray": ("BSD68", "Set12")}
+PEERS = {
+    "colour": ("CDnCNN-B", "cdncnn_b", "FFDNet", "ffdnet_color"),
+    "gray": ("DnCNN-B", "dncnn_b", "FFDNet gray", "ffdnet_gray"),
+}
 SIGMAS = (15, 25, 50)
-BEGIN, END = "<!-- results: made by benchmarks/readme_table.py -->", "<!-- end of results -->"
+MARKS = {
+    "colour": ("<!-- results: made by benchmarks/readme_table.py -->", "<!-- end of results -->"),
+    "gray": ("<!-- gray results: made by benchmarks/readme_table.py --gray -->", "<!-- end of gray results -->"),
+}
 
 
-def candidates(data: Path) -> dict[str, str]:
-    """Return what is compared: title and weights."""
+def candidates(data: Path, kind: str) -> dict[str, str]:
+    """Return what is compared, for colour or gray pictures: title and weights."""
+    dncnn, dncnn_file, ffdnet, ffdnet_file = PEERS[kind]
     return {
         "noisy input": "identity",
         "non-local means (scikit-image)": "classical:nlm",
-        "CDnCNN-B, published weights": f"dncnn@{data / 'peers' / 'cdncnn_b.npz'}",
-        "FFDNet, published weights": f"ffdnet@{data / 'peers' / 'ffdnet_color.npz'}",
+        f"{dncnn}, published weights": f"dncnn@{data / 'peers' / dncnn_file}.npz",
+        f"{ffdnet}, published weights": f"ffdnet@{data / 'peers' / ffdnet_file}.npz",
         "hush `gaussian-fast`": "gaussian-fast",
         "**hush `gaussian`**": "gaussian",
     }
@@ -89,21 +98,22 @@ def _difference(difference: dict[str, Any], titles: dict[str, str]) -> str:
     return f"{ours} minus {other}, {where} at 25: {-difference['psnr']:+.3f} dB (95 %: {-high:+.3f} to {-low:+.3f})."
 
 
-def insert(readme: Path, lines: Sequence[str]) -> None:
+def insert(readme: Path, lines: Sequence[str], marks: tuple[str, str]) -> None:
     """Replace what stands between the markers of a file."""
     text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        sys.exit(f"{readme}: lacks the lines {BEGIN} and {END}; put them where the table belongs")
-    readme.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]), encoding="utf-8")
+        sys.exit(f"{readme}: lacks the lines {' and '.join(marks)}; put them where the table belongs")
+    readme.write_text("\n".join([before + begin, "", *lines, "", end + after]), encoding="utf-8")
 
 
 def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with test/ and peers/")
-    parser.add_argument("--sets", nargs="+", default=SETS, help="folders below FOLDER/test")
+    parser.add_argument("--gray", action="store_true", help="gray pictures, and networks for them")
+    parser.add_argument("--sets", nargs="+", help="folders below FOLDER/test; default: those of the field")
     parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS)
     parser.add_argument("--limit", type=int, help="only the first so many pictures of each set, for a trial")
     parser.add_argument("--json", type=Path, help="also write the whole report here")
@@ -111,21 +121,23 @@ def main() -> None:
         "--write", nargs="+", type=Path, default=[], metavar="FILE", help="put the table between these files' markers"
     )
     options = parser.parse_args()
-    titles, missing = openable(candidates(options.data))
+    kind = "gray" if options.gray else "colour"
+    sets = options.sets or SETS[kind]
+    titles, missing = openable(candidates(options.data, kind))
     ours_first = [*reversed(titles.values())]  # differences are to the first
     report = evaluate(
         ours_first,
-        [str(options.data / "test" / name) for name in options.sets],
+        [str(options.data / "test" / name) for name in sets],
         degradations=[f"gaussian(sigma={sigma:g})" for sigma in options.sigmas],
         limit=options.limit,
         progress=lambda done, total: print(f"\r{done}/{total}", end="", file=sys.stderr, flush=True),
     )
     print(file=sys.stderr)
     report.save(json=options.json)
-    rows = table(report, titles, options.sets, options.sigmas)
+    rows = table(report, titles, sets, options.sigmas)
     lines = [*rows, "", *(f"- {note}" for note in [*notes(report, titles), *missing])]
     for file in options.write:
-        insert(file, lines)
+        insert(file, lines, MARKS[kind])
     if not options.write:
         print("\n".join(lines))
 
