@@ -159,10 +159,10 @@ class Patches:
         grays = draws[:, 3] < (self.config.gray if self.channels == 3 else 0)
         early = step < self.config.early_steps
         side = min(self.config.patch, self.config.early_patch) if early else self.config.patch
-        factors = self._shrinking(step)[first : first + self.size]
+        factors, drawn = (draw(step)[first : first + self.size] for draw in (self._shrinking, self._drawing))
         samples = [
             self._draw(step, first + i, side, grays[i])
-            if self._is_drawn(item, step, first + i)
+            if drawn[i] and item.noisy is None
             else self._cut(item, side, factors[i], draws[i], grays[i])
             for i, item in enumerate(items)
         ]
@@ -175,11 +175,10 @@ class Patches:
             finished=torch.tensor([item.finished for item in items]) if self.mixed else None,
         )
 
-    def _is_drawn(self, item: Item, step: int, number: int) -> bool:
-        """Say whether a patch is drawn and not cut; pairs and pictures with labels cannot be."""
-        if not (self.config.drawn and self.config.patch) or item.noisy is not None or self.labelled:
-            return False
-        return np.random.default_rng([self.seed, 5, step]).random(self.config.batch)[number] < self.config.drawn
+    def _drawing(self, step: int) -> NDArray[np.bool_]:
+        """Draw which patches are drawn, not cut; none in the place of whole pictures or of those with labels."""
+        share = self.config.drawn if self.config.patch and not self.labelled else 0.0
+        return np.random.default_rng([self.seed, 5, step]).random(self.config.batch) < share
 
     def _draw(self, step: int, number: int, side: int, gray: bool) -> list[Pixels]:
         view = drawing(np.random.default_rng([self.seed, 6, step, number]), side)
