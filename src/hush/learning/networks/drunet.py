@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,8 @@ class DRUNet(nn.Module):
         blocks: residual blocks per level, on the way down, at the bottom and on the way up.
         unshuffle: side of the pixel blocks folded into channels; 1 for none.
         sigma_map: whether the noise level is told; without, the network is blind.
+        merge_early: whether the features of the way down, after their blocks, are added before the blocks of the way
+            up, which so see what is fine; in DRUNet features from before the blocks are added after them.
     """
 
     def __init__(
@@ -50,10 +53,12 @@ class DRUNet(nn.Module):
         blocks: int = 4,
         unshuffle: int = 1,
         sigma_map: bool = True,
+        merge_early: bool = False,
     ) -> None:
         super().__init__()
         self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=48)
         self.unshuffle = unshuffle
+        self.merge_early = merge_early
         self.multiple = unshuffle * 2 ** (len(widths) - 1)
         folded = unshuffle**2
         self.head = nn.Conv2d((channels + sigma_map) * folded, widths[0], 3, padding=1, bias=False)
@@ -89,11 +94,14 @@ class DRUNet(nn.Module):
         x = F.pad(x, (0, (k - width % k) % k, 0, (k - height % k) % k), mode="replicate")
         x = self.head(F.pixel_unshuffle(x, self.unshuffle))
         skips = []
-        for level in self.down:
-            skips.append(x)
-            x = level(x)
+        down, up = cast("list[nn.Sequential]", self.down), cast("list[nn.Sequential]", self.up)
+        for level in down:  # blocks, and what halves the size
+            fine = level[:-1](x)
+            skips.append(fine if self.merge_early else x)
+            x = level[-1](fine)
         x = self.body(x)
-        for level, skip in zip(self.up, reversed(skips), strict=True):
-            x = level(x) + skip
+        for level, skip in zip(up, reversed(skips), strict=True):  # what doubles the size, and blocks
+            x = level[0](x)
+            x = level[1:](x + skip) if self.merge_early else level[1:](x) + skip
         residual = F.pixel_shuffle(self.tail(x), self.unshuffle)
         return noisy + residual[..., :height, :width].float()  # the sum in float32: bf16 would cost 8-bit steps
