@@ -25,7 +25,7 @@ from tiny import random_numbers, write_tiny
 SMALL = {  # as different as their options allow, in little time
     "autoencoder": "autoencoder(widths=[8, 16], batch_norm=True, output=sigmoid)",
     "dncnn": "dncnn(channels=1, width=8, depth=3)",
-    "drunet": "drunet(widths=[8, 16], blocks=1, unshuffle=2)",
+    "drunet": "drunet(widths=[8, 16], blocks=1, unshuffle=2, merge_early=true)",
     "ffdnet": "ffdnet(width=8, depth=3)",
     "resnet34_unet": "resnet34_unet(width=4, widths=[8, 8, 8, 8, 8])",
     "unet": "unet(width=4, depth=2, batch_norm=True, sigma_map=True, up=nearest)",

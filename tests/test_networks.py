@@ -12,6 +12,7 @@ from hush.errors import UsageError, WeightsError
 from hush.imaging.metrics import psnr, to_eight_bit
 from hush.learning.networks import build_network
 from hush.learning.networks.dncnn import DnCNN
+from hush.learning.networks.drunet import DRUNet
 from hush.learning.networks.ffdnet import FFDNet
 
 VARIANTS = [
@@ -292,3 +293,25 @@ def test_sigmoid_bounds_the_result():
     restored = restore(network, 100 * batch(network, 8, 8) - 50)
     assert restored.min() >= 0
     assert restored.max() <= 1
+
+
+@pytest.mark.parametrize(("merge_early", "seen"), [(True, True), (False, False)])
+def test_early_merging_lets_the_blocks_of_the_way_up_see_what_is_fine(merge_early, seen):
+    network = DRUNet(widths=(8, 12), blocks=1, merge_early=merge_early)
+    with torch.no_grad():
+        network.down[0][-1].weight.zero_()  # nothing comes through the coarse level
+    taken = []
+    network.up[0][1].register_forward_hook(lambda module, inputs, output: taken.append(inputs[0]))
+    network(torch.rand(1, 3, 16, 16), sigma_map=torch.full((1, 1, 16, 16), 0.1))
+    assert bool(taken[0].any()) is seen
+
+
+def test_both_ways_of_merging_have_the_same_numbers():
+    early, late = (DRUNet(widths=(8, 12), blocks=2, merge_early=merge_early) for merge_early in (True, False))
+    assert {k: v.shape for k, v in early.state_dict().items()} == {k: v.shape for k, v in late.state_dict().items()}
+    early.load_state_dict(late.state_dict())
+    with torch.no_grad():
+        for network in (early, late):
+            nn.init.constant_(network.tail.weight, 0.05)
+    noisy, level = torch.rand(1, 3, 16, 16), torch.full((1, 1, 16, 16), 0.1)
+    assert not torch.allclose(early(noisy, sigma_map=level), late(noisy, sigma_map=level), atol=1e-4)

@@ -97,7 +97,7 @@ class Recipe:
     name: str = "denoiser"
     summary: str = ""
     """One sentence for lists and cards."""
-    network: str = "drunet(widths=[48, 96, 192, 384], blocks=2, unshuffle=2)"
+    network: str = "drunet(widths=[64, 96, 160, 320], blocks=1, unshuffle=2, merge_early=true)"
     method: str = "supervised"
     degradation: str = "gaussian(sigma=0..75)"
     """Chain of noises; empty where the data are pairs that are noisy already."""

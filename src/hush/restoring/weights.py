@@ -55,7 +55,7 @@ class Card:
 
     name: str
     network: str
-    """Specification that builds the network: ``drunet(widths=[48, 96, 192, 384], unshuffle=2)``."""
+    """Specification that builds the network: ``drunet(widths=[64, 96, 160, 320], unshuffle=2)``."""
     channels: int
     """Channels of the pictures that it restores: 1 or 3."""
     sigma_map: bool
