@@ -158,7 +158,10 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
             "no noise was found" if len(results) == 1 else f"in {clean} of {len(results)} pictures no noise was found"
         )
         remarks.append(f"{where}, so nothing was cleaned; --sigma 10 cleans all the same")
-    if request.options.only == "chroma" and any(result.psnr is None for result in results):
+    unchanged = [
+        result for result in results if result.psnr is None and (result.sigma is None or result.sigma > NOTHING)
+    ]
+    if request.options.only == "chroma" and unchanged:
         remarks.append("gray pictures have no colour noise, so --only-chroma leaves them as they are")
     largest = _largest_sigma(weights.weights) if levels else None
     if largest is not None and max(levels) > largest:
