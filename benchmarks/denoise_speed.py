@@ -35,7 +35,7 @@ except OSError:  # only Linux tells it there
 print(kilobytes * 1024 / 1e6, file=sys.stderr)
 """
 MEMORY = "1G"  # what --max-memory allows
-SIDE = 480  # pixels a side of the pictures in the folder: about those of the test sets
+SIDES = 480, 960  # pixels a side of the pictures in folders: about those of the test sets, and of the web
 
 
 def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -169,20 +169,20 @@ def measure_array(weights: str) -> None:
     print(f"array of 1 megapixel: network {bare:.3f} s, hush.denoise {whole:.3f} s ({whole / bare - 1:+.1%})")
 
 
-def measure_folder(folder: Path, weights: str, count: int) -> None:
+def measure_folder(folder: Path, weights: str, count: int, side: int) -> None:
     """Print the throughput of a folder of small pictures, and that of the bare network on the same pictures."""
     from hush.imaging.files import Picture, write
     from hush.restoring.denoising import DenoiseOptions, FileResult, denoise_files
 
-    inputs = folder / "inputs"
+    inputs = folder / f"inputs-{side}"
     inputs.mkdir()
-    pictures = [picture(SIDE, SIDE, seed) for seed in range(count)]
+    pictures = [picture(side, side, seed) for seed in range(count)]
     for i, pixels in enumerate(pictures):
         write(inputs / f"{i}{'.png' if i % 2 else '.jpg'}", Picture(pixels))
     restorer = open_bare(weights)
     images = [pixels.astype(np.float32) / 255 for pixels in pictures]
     restorer(images[0], SIGMA)
-    megapixels = count * SIDE * SIDE / 1e6
+    megapixels = count * side * side / 1e6
     rows: dict[str, list[float]] = {"bare network": [], "folder, sigma told": [], "folder, sigma estimated": []}
     for _ in range(2):
         for name, sigma in zip(rows, (None, SIGMA, None), strict=True):
@@ -198,7 +198,7 @@ def measure_folder(folder: Path, weights: str, count: int) -> None:
             rows[name].append(megapixels / (time.perf_counter() - started))
     bare = max(rows["bare network"])
     for name, speeds in rows.items():
-        print(f"{count} pictures of {SIDE}x{SIDE}: {name} {max(speeds):.2f} MP/s ({max(speeds) / bare:.0%})")
+        print(f"{count} pictures of {side}x{side}: {name} {max(speeds):.2f} MP/s ({max(speeds) / bare:.0%})")
 
 
 PEERS = {
@@ -264,7 +264,8 @@ def main() -> None:
         if "array" in wanted:
             measure_array(options.weights)
         if "folder" in wanted:
-            measure_folder(folder, options.weights, options.pictures)
+            for side in SIDES:
+                measure_folder(folder, options.weights, options.pictures, side)
         if "sizes" in wanted:
             for megapixels in options.megapixels:
                 measure_size(folder, options.weights, megapixels, not options.no_peers)

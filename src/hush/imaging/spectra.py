@@ -20,7 +20,7 @@ from hush.imaging.arrays import LUMA
 Floats = NDArray[Any]
 
 PATCH = 8  # pixels along a side
-MOST_PATCHES = 6_000  # so that the time does not grow with the picture
+MOST_PATCHES = 4_000  # so that the time does not grow with the picture; more no longer fit into a core's own cache
 BLOCK = 64  # columns of a product; OpenBLAS uses one thread up to 64 * 64 * 64
 PILE = 0.001  # share of pixels on the lowest or highest value from which on the picture counts as clipped there
 REPEATS_JUDGED = 300  # patches
