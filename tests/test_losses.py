@@ -6,7 +6,7 @@ import torch
 
 from hush.errors import UsageError
 from hush.imaging import metrics
-from hush.learning.losses import LOSSES, Loss, charbonnier, l1, mse, ssim, total_variation
+from hush.learning.losses import LOSSES, Loss, charbonnier, l1, log_mse, mse, ssim, total_variation
 from hush.names import find
 
 
@@ -96,6 +96,16 @@ def test_charbonnier_lies_between_l1_and_l1_plus_epsilon():
     assert l1(restored, clean) < charbonnier(restored, clean, epsilon=0.05) < l1(restored, clean) + 0.05
     torch.testing.assert_close(charbonnier(restored, clean, epsilon=1e-6), l1(restored, clean))
     assert charbonnier(clean, clean, epsilon=0.01).item() == pytest.approx(0.01)
+
+
+def test_log_mse_is_minus_psnr_in_another_unit_and_counts_pictures_alike():
+    restored, clean = pair()
+    psnr = [metrics.psnr(a, b) for a, b in zip(images(clean), images(restored), strict=True)]
+    assert log_mse(restored, clean, epsilon=0).item() == pytest.approx(-np.mean(psnr) * np.log(10) / 10, abs=1e-5)
+    halved = clean + (restored - clean) / 2  # of one picture or of another: the loss falls as much
+    one, other = (torch.stack(parts) for parts in ((halved[0], restored[1]), (restored[0], halved[1])))
+    assert log_mse(one, clean, epsilon=0).item() == pytest.approx(log_mse(other, clean, epsilon=0).item(), abs=1e-5)
+    assert log_mse(clean, clean, epsilon=1e-4).item() == pytest.approx(np.log(1e-4))
 
 
 def test_total_variation_is_the_mean_step_down_plus_across():

@@ -21,7 +21,7 @@ from hush.learning.methods.supervised import Supervised, Task
 from hush.learning.networks import build_discriminator
 from hush.learning.updating import Updater, mean_terms
 
-PIXEL_TERMS = ("charbonnier", "l1", "mse")
+PIXEL_TERMS = ("charbonnier", "l1", "log_mse", "mse")
 PATIENCE = 5  # steps that the critic may have in a row before the restorer gets its turn anyway
 OBJECTIVES = ("hinge", "non_saturating")
 
