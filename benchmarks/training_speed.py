@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,8 +89,7 @@ def plain_loop(recipe: Recipe, seconds: float, *, channels_last: bool, bf16: boo
 def hush_train(recipe: Recipe, seconds: float) -> Lane:
     """Train as the command does, into a folder that is thrown away."""
     endless = replace(recipe, length=LengthConfig(steps=10**9), validate_every=10**9)
-    with tempfile.TemporaryDirectory() as folder:
-        reports = train(endless, Path(folder) / "run", device="cpu")
+    with tempfile.TemporaryDirectory() as folder, closing(train(endless, f"{folder}/run", device="cpu")) as reports:
         while True:
             began, megapixels, waited, taken = time.perf_counter(), 0.0, 0.0, 0.0
             while time.perf_counter() - began < seconds:
@@ -134,11 +133,11 @@ def parts_of_a_step(recipe: Recipe, steps: int) -> dict[str, float]:
         with clock("bytes to floats"):
             batch = batch.to(torch.device("cpu"))
         with clock("noise"):
-            noisy, sigma_map = method.degrade(batch, rng)
+            noisy, sigma_map, clean = method.degrade(batch, rng)
         with clock("forward"), method.autocast():
             restored = method.network(noisy, sigma_map=sigma_map)
         with clock("loss"):
-            total, _ = method.loss(restored.float(), batch.clean)
+            total, _ = method.loss(restored.float(), clean)
         with clock("backward"):
             total.backward()
         with clock("update"):
@@ -156,7 +155,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6, help="that each row works in a round")
     parser.add_argument("--steps", type=int, default=12, help="over which the parts of a step are measured")
     options = parser.parse_args()
-    recipe = read_recipe(options.recipe, [f"data.root={options.data}"])
+    recipe = read_recipe(options.recipe, [f"data.root={options.data}", "data.early_steps=0"])
     lanes: dict[str, Lane] = {
         "plain loop": plain_loop(recipe, options.seconds, channels_last=False, bf16=False),
         "plain loop, channels_last": plain_loop(recipe, options.seconds, channels_last=True, bf16=False),
