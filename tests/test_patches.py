@@ -389,6 +389,25 @@ def test_pictures_too_small_to_shrink_and_pairs_of_a_mixture_are_taken_as_they_a
     assert equal(patches(finished, shrink=4)(0, 0), patches(finished)(0, 0))
 
 
+def test_a_share_of_a_mixtures_pairs_gives_its_noise_to_clean_pictures():
+    flat = [Item(str(i), np.full((48, 48, 3), 60 + i, np.uint8)) for i in range(3)]
+    quiet = np.full((48, 48, 3), 200, np.uint8)
+    pair = Item("pair", quiet, quiet + picture(0, 48, 48) % 8, finished=True)  # noise of 0 to 7
+    items = [*flat, pair, pair, pair]
+    batch = patches(items, grafted=0.5, batch=96, shrink=2)(1, 0)
+    noisy, of_pairs = (batch.noisy.int() - batch.clean.int()).flatten(1), (batch.clean == 200).flatten(1).all(dim=1)
+    grafted = batch.finished & ~of_pairs
+    assert 0.3 < grafted.sum() / batch.finished.sum() < 0.7
+    assert noisy.min() == 0
+    assert noisy[batch.finished].max() == 7
+    assert not noisy[~batch.finished].any()
+    assert equal(batch, patches(items, grafted=0.5, batch=96, shrink=2)(1, 0))
+    whole = patches(items, grafted=0, batch=96, shrink=2)(1, 0)
+    assert torch.equal(whole.clean[~grafted], batch.clean[~grafted])  # nothing else changes
+    bright = [Item("0", np.full((48, 48, 3), 254, np.uint8)), pair]
+    assert patches(bright, grafted=1, batch=16)(0, 0).noisy.max() == 255  # clipped, not wrapped
+
+
 def test_shrinking_changes_nothing_else():
     plain, shrunk = patches(items_of(), shrink=1)(3, 0), patches(items_of())(3, 0)
     assert equal(plain, shrunk)

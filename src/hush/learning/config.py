@@ -44,6 +44,9 @@ class DataConfig:
     shrink: float = 1.0
     """Half of the patches are made smaller by a factor drawn between 1 and this, as far as pictures are large enough:
     detail becomes sharper, what JPEG left fainter, noise weaker. Pairs of a mixture stay as they are."""
+    grafted: float = 0.0
+    """Share of a mixture's pairs of which only the noise is taken, noisy minus clean, and added to a clean picture: few
+    pairs show few things, and their noise is learnt without these."""
     batch: int = 16
     """Patches per step, over all processes."""
     augment: bool | str = True

@@ -146,6 +146,7 @@ class Patches:
         self.labelled = all(item.label is not None for item in items)
         self.mixed = any(item.finished for item in items)
         self.paired = self.mixed or all(item.noisy is not None for item in items)
+        self._clean = [item for item in items if item.noisy is None and not item.finished]
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)  # two: a part may reach into the next epoch
 
     def __call__(self, step: int, part: int) -> Batch:
@@ -159,13 +160,19 @@ class Patches:
         grays = draws[:, 3] < (self.config.gray if self.channels == 3 else 0)
         early = step < self.config.early_steps
         side = min(self.config.patch, self.config.early_patch) if early else self.config.patch
-        factors, drawn = (draw(step)[first : first + self.size] for draw in (self._shrinking, self._drawing))
-        samples = [
-            self._draw(step, first + i, side, grays[i])
-            if drawn[i] and item.noisy is None
-            else self._cut(item, side, factors[i], draws[i], grays[i])
-            for i, item in enumerate(items)
-        ]
+        factors, drawn, grafts = (
+            draw(step)[first : first + self.size] for draw in (self._shrinking, self._drawing, self._grafting)
+        )
+        samples: list[list[Pixels]] = []
+        for i, item in enumerate(items):
+            if drawn[i] and item.noisy is None:
+                samples.append(self._draw(step, first + i, side, grays[i]))
+            elif item.finished and grafts[i, 0] < self.config.grafted and self._clean and side:
+                clean = self._clean[int(grafts[i, 1] * len(self._clean))]
+                picture = self._cut(clean, side, factors[i], draws[i], grays[i])[0]
+                samples.append(_graft(picture, *self._cut(item, side, 1, grafts[i, 2:], grays[i])))
+            else:
+                samples.append(self._cut(item, side, factors[i], draws[i], grays[i]))
         views = [self._stack(items, [sample[i] for sample in samples]) for i in range(1 + self.paired)]
         return Batch(
             clean=views[0],
@@ -189,6 +196,10 @@ class Patches:
         """Draw by how much each patch of a step is shrunk: half of them not at all, the logarithms of others evenly."""
         draws = np.random.default_rng([self.seed, 4, step]).random(self.config.batch)
         return np.maximum(1, self.config.shrink ** (2 * draws - 1))
+
+    def _grafting(self, step: int) -> NDArray[np.float64]:
+        """Draw for each patch of a step whether it is grafted, on which picture, and how its noise is cut."""
+        return np.random.default_rng([self.seed, 7, step]).random((self.config.batch, 6))
 
     def _item(self, number: int) -> Item:
         epoch, place = divmod(number, len(self.items))
@@ -237,6 +248,12 @@ def _crop(views: list[Pixels], patch: int, down: float, across: float) -> list[P
         height, width = views[0].shape[:2]
     top, left = int(down * (height - patch + 1)), int(across * (width - patch + 1))
     return [view[top : top + patch, left : left + patch] for view in views]
+
+
+def _graft(picture: Pixels, clean: Pixels, noisy: Pixels) -> list[Pixels]:
+    """Return a picture, and the same with what tells the noisy from the clean view of something else."""
+    noise = noisy.astype(np.int16) - clean
+    return [picture, np.clip(picture + noise, 0, 255).astype(np.uint8)]
 
 
 def _shrink(pixels: Pixels, side: int) -> Pixels:
