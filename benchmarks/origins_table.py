@@ -1,0 +1,52 @@
+"""Make the table of what five small projects reached, from which hush grew, beside what it reaches now.
+
+    python benchmarks/origins_table.py                                    print it
+    python benchmarks/origins_table.py --write docs/studies.md README.md  between these files' markers
+
+Figures are those of the studies' JSON under docs/studies (`hush study NAME --tables docs/studies`). A row is a training for
+which the origin gives a figure, under noise that was not clipped; of those with several seeds it is their mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hush.judging.markdown import fill, table
+
+STUDIES = Path(__file__).parents[1] / "docs" / "studies"
+HEADS = ["study: training", "noise", "parameters", "origin's", "PSNR in dB / SSIM, or accuracy", "origin's"]
+FORMS = {"psnr": "{:.2f}", "ssim": "{:.3f}", "accuracy": "{:.3f}"}
+
+
+def rows(study: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield the rows of one study."""
+    for row in study["summary"]:
+        evaluation = study["evaluations"][row["evaluation"]]
+        origin = row.get("origin") or {}
+        told = [name for name in FORMS if name in origin]
+        if evaluation["clip"] or not told:
+            continue
+        parameters = [f"{source['parameters']:,}" if "parameters" in source else "" for source in (row, origin)]
+        figures = [" / ".join(FORMS[name].format(source[name]) for name in told) for source in (row, origin)]
+        yield [f"{study['study']}: {row['training']}", evaluation["about"].lower(), *parameters, *figures]
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=Path, default=STUDIES, help="folder of the studies' JSON")
+    parser.add_argument("--write", nargs="+", type=Path, default=[], metavar="FILE")
+    options = parser.parse_args()
+    studies = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(options.studies.glob("*.json"))]
+    lines = table(HEADS, [row for study in studies for row in rows(study)])
+    print("\n".join(lines))
+    for page in options.write:
+        fill(page, "origins", {"table": ["", *lines]})
+
+
+if __name__ == "__main__":
+    main()
