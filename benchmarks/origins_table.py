@@ -3,8 +3,8 @@
     python benchmarks/origins_table.py                                    print it
     python benchmarks/origins_table.py --write docs/studies.md README.md  between these files' markers
 
-Figures are those of the studies' JSON under docs/studies (`hush study NAME --tables docs/studies`). A row is a training for
-which the origin gives a figure, under noise that was not clipped; of those with several seeds it is their mean.
+Figures are those of the studies' JSON under docs/studies (`hush study NAME --tables docs/studies`). A row is a
+training for which the origin gives a figure, under noise that was not clipped; of several seeds it is the mean.
 """
 
 from __future__ import annotations
