@@ -92,7 +92,7 @@ def simulated(folder: Path, spec: str, count: int) -> list[list[float]]:
 
 def _open(path: Path) -> Image:
     pixels = np.atleast_3d(read(path).pixels)[..., :3]
-    return np.asarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), np.float32) / 255
+    return np.asarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), np.float32) / np.float32(255)
 
 
 def _patch(image: Image) -> Image:

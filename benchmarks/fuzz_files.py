@@ -222,7 +222,8 @@ def main() -> int:
     options = parser.parse_args()
     folders = options.data or [HERE.parent / "tests" / "data", HERE.parent.parent / "shared" / "data" / "formats"]
     if options.work:
-        work(*options.work, options.seed, folders, options.folder)
+        start, stop = options.work
+        work(start, stop, options.seed, folders, options.folder)
         return 0
     if not seeds(folders):
         parser.error("no pictures to mutate; name folders with --data")

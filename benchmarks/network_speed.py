@@ -40,7 +40,7 @@ def opened(spec: str, number: int, folder: Path, precision: str) -> tuple[nn.Mod
 
 def seconds_of_step(network: nn.Module) -> float:
     """Time forward and backward in bf16, as `hush train` does, without the optimiser."""
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch 2.13 leaves it out
     limits: Any = network.limits
     batch = torch.rand(BATCH, limits.channels, PATCH, PATCH).to(memory_format=torch.channels_last)
     inputs = {"sigma_map": torch.full((BATCH, 1, PATCH, PATCH), 0.1)} if limits.sigma_map else {}

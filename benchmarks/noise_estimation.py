@@ -124,7 +124,8 @@ def table(heads: list[str], rows: list[list[str]]) -> list[str]:
 
 def measure(groups: Mapping[str, list[Floats]], say: Callable[[str], None]) -> dict[str, list[tuple[float, float]]]:
     """Print errors of each group of pictures; return the curves of the absolute ones."""
-    curves, rows = {}, []
+    curves: dict[str, list[tuple[float, float]]] = {}
+    rows = []
     low, high = MARKED
     for name, images in groups.items():
         for clipped in (False, True):

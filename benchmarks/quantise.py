@@ -102,7 +102,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     data = split(open_dataset("folder", str(options.data)), str(options.validation), options.pictures)
-    training, held_out = [item.clean for item in data.train], [item.clean for item in data.test]
+    training, held_out = (
+        [item.clean for item in items if isinstance(item.clean, Path)] for items in (data.train, data.test)
+    )
     weights = open_weights(options.weights)
     model = openvino.Core().read_model(str(weights.path))
     fast = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()

@@ -89,7 +89,7 @@ class Pair:
 
 
 def _open(path: Path) -> Image:
-    return np.asarray(read(path).pixels[..., :3], np.float32) / 255
+    return np.asarray(read(path).pixels[..., :3], np.float32) / np.float32(255)
 
 
 def _centre(image: Image, side: int | None) -> Image:
@@ -154,7 +154,7 @@ def open_opencv() -> Restore:
     def restore(image: Image, sigma: float | None) -> Image:
         pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)[..., ::-1]
         restored = cv2.fastNlMeansDenoisingColored(np.ascontiguousarray(pixels), None, sigma, sigma, 7, 21)
-        return np.asarray(restored[..., ::-1], np.float32) / 255
+        return np.asarray(restored[..., ::-1], np.float32) / np.float32(255)
 
     return restore
 

@@ -15,10 +15,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from hush.learning.networks import build_network
 from hush.learning.patches import Ahead, Patches
 from hush.learning.training import train
 
-Lane = Iterator[tuple[float, float]]
+Lane = Generator[tuple[float, float], None, None]
 """Yields megapixels per second, and the share of the time spent waiting for data, of each stretch of work."""
 
 
@@ -64,7 +65,7 @@ def plain_loop(recipe: Recipe, seconds: float, *, channels_last: bool, bf16: boo
     """Train the usual way."""
     network = build_network(recipe.network)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    network = network.to(memory_format=layout)
+    network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch 2.13 leaves it out
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
     pictures = PlainPictures(fitting(recipe), recipe.data.patch)
     loader = DataLoader(pictures, recipe.data.batch, num_workers=cores(), shuffle=False)
@@ -114,7 +115,7 @@ class Clock:
         self.taken: dict[str, list[float]] = {}
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, name: str) -> Generator[None, None, None]:
         started = time.perf_counter()
         yield
         self.taken.setdefault(name, []).append(time.perf_counter() - started)
@@ -124,7 +125,8 @@ def parts_of_a_step(recipe: Recipe, steps: int) -> dict[str, float]:
     """Return the seconds of each part of a step of `hush train`: the median over some steps."""
     method, clock = Supervised(recipe, torch.device("cpu")), Clock()
     items = open_dataset(recipe.data.set, recipe.data.root).train
-    patches = Patches(items, recipe.data, method.network.limits.channels, recipe.seed, recipe.data.batch)
+    limits: Any = method.network.limits
+    patches = Patches(items, recipe.data, limits.channels, recipe.seed, recipe.data.batch)
     loader = Ahead(patches, ((step, 0) for step in itertools.count()))
     rng = torch.Generator().manual_seed(0)
     for step in range(steps + 2):
@@ -133,7 +135,8 @@ def parts_of_a_step(recipe: Recipe, steps: int) -> dict[str, float]:
         with clock("bytes to floats"):
             batch = batch.to(torch.device("cpu"))
         with clock("noise"):
-            noisy, sigma_map, clean = method.degrade(batch, rng)
+            noisy, sigma_map, target = method.degrade(batch, rng)
+            clean = batch.clean if target is None else target
         with clock("forward"), method.autocast():
             restored = method.network(noisy, sigma_map=sigma_map)
         with clock("loss"):
