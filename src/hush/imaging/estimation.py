@@ -245,7 +245,7 @@ def _judge(patchwork: Patchwork, curve: _Curve | None = None) -> _Levels:
         expected = count * np.mean(np.square(sigmas)) * (1 + math.sqrt(2 / (count * channels)))
         wanted = max(FEWEST, int(LEAST_TEXTURE * len(usable)), int((strength <= expected).sum()))
         best = smallest(strength, wanted)
-        best = best[:: max(1, len(best) // (MOST_JUDGED if round_ == ROUNDS else ROUGHLY_JUDGED))]
+        best = best[:: math.ceil(len(best) / (MOST_JUDGED if round_ == ROUNDS else ROUGHLY_JUDGED))]
         energies = patchwork.fine[:, usable[best]] / scale[best]  # (K, n, C)
         sigmas = np.sqrt(typical(energies))
     chosen, shared = usable[best], 0.0
