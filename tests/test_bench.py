@@ -266,6 +266,9 @@ def test_a_process_that_dies_is_an_error() -> None:
     worker._process.kill()
     with pytest.raises(HushError, match="its process ended"):
         worker.restore(np.zeros((4, 4, 3), np.float32), None)
+    worker._process.join()  # now there is nobody to send to either
+    with pytest.raises(HushError, match="its process ended"):
+        worker.restore(np.zeros((4, 4, 3), np.float32), None)
     worker.close()
 
 

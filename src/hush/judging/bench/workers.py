@@ -42,14 +42,12 @@ class Worker:
 
     def restore(self, image: Image, sigma: float | None) -> tuple[Image, float]:
         """Restore an image (H, W, C); return it, and the seconds that took in the process."""
-        self._pipe.send((image, sigma))
-        restored, seconds = self._receive()
+        restored, seconds = self._ask((image, sigma))
         return restored, seconds
 
     def peak(self) -> int | None:
         """Return the most bytes of memory that the process has held so far; None where the system does not tell."""
-        self._pipe.send(None)
-        held: int | None = self._receive()
+        held: int | None = self._ask(None)
         return held
 
     def close(self) -> None:
@@ -57,6 +55,11 @@ class Worker:
         self._pipe.close()
         self._process.terminate()
         self._process.join()
+
+    def _ask(self, request: tuple[Image, float | None] | None) -> Any:
+        with suppress(BrokenPipeError):  # it has died: receiving says so
+            self._pipe.send(request)
+        return self._receive()
 
     def _receive(self) -> Any:
         try:
