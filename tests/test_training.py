@@ -17,7 +17,7 @@ from hush.cli.following import training_line
 from hush.errors import RecipeError, TrainingError
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
-from hush.learning.runs import read_log
+from hush.learning.runs import draw_curves, read_log
 from hush.learning.training import Progress, train
 from hush.learning.validation import falls_short
 from hush.restoring.weights import open_weights
@@ -53,6 +53,15 @@ def pictures(tmp_path_factory):
         pixels[10 + i : 30, 20 : 30 + 2 * i] *= 0.4
         Image.fromarray((pixels * 255).astype(np.uint8)).save(folder / f"{i}.png")
     return folder
+
+
+def test_a_loss_below_zero_is_in_the_loss_map(tmp_path):
+    for kind, sign in (("below", -1), ("above", 1)):
+        entries = [{"step": step, "losses": {"loss": sign * (9 - step)}} for step in range(9)]
+        draw_curves(entries, tmp_path / f"{kind}.png", "test")
+    maps = [np.asarray(Image.open(tmp_path / f"{kind}.png").convert("RGB"), int) for kind in ("below", "above")]
+    blue = [(image[..., 2] > image[..., 0] + 60).sum() for image in maps]  # pixels of the line
+    assert min(blue) > 200
 
 
 def tiny(pictures, *more):

@@ -160,9 +160,9 @@ class Patches:
         grays = draws[:, 3] < (self.config.gray if self.channels == 3 else 0)
         early = step < self.config.early_steps
         side = min(self.config.patch, self.config.early_patch) if early else self.config.patch
-        factors, drawn, grafts = (
-            draw(step)[first : first + self.size] for draw in (self._shrinking, self._drawing, self._grafting)
-        )
+        part_of_batch = slice(first, first + self.size)
+        factors, grafts = self._shrinking(step)[part_of_batch], self._grafting(step)[part_of_batch]
+        drawn = self._drawing(step)[part_of_batch]
         samples: list[list[Pixels]] = []
         for i, item in enumerate(items):
             if drawn[i] and item.noisy is None:

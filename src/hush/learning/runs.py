@@ -140,7 +140,7 @@ def draw_grid(rows: Sequence[Sequence[Image]], path: Path) -> None:
 
 
 def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw every loss term over the steps (log axis), and validation PSNR and SSIM beside it."""
+    """Draw every loss term over the steps (log axis where all are above zero), and validation PSNR and SSIM beside it."""
     need("matplotlib", "train")
     from matplotlib.figure import Figure
 
@@ -154,7 +154,8 @@ def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path, title: str) ->
         left.plot(*zip(*points, strict=True), label=name, linewidth=1)
     left.set(xlabel="step", title=f"{title}: loss map")
     if terms:
-        left.set_yscale("log")
+        if all(value > 0 for points in terms.values() for _, value in points):  # log_mse and critics go below zero
+            left.set_yscale("log")
         left.legend()
     judged = [(entry["step"], entry["validation"]) for entry in entries if entry.get("validation")]
     if judged:
