@@ -140,7 +140,7 @@ def draw_grid(rows: Sequence[Sequence[Image]], path: Path) -> None:
 
 
 def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw every loss term over the steps (log axis where all are above zero), and validation PSNR and SSIM beside it."""
+    """Draw every loss term over the steps, on a log axis if all are above zero, and PSNR and SSIM of validations."""
     need("matplotlib", "train")
     from matplotlib.figure import Figure
 
