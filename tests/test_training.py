@@ -83,7 +83,7 @@ def test_a_run_directory_holds_everything(pictures, tmp_path):
         assert (tmp_path / "run" / name).stat().st_size > 0, name
     last = read_log(tmp_path / "run")[-1]
     assert last["step"] == 12
-    assert {"loss", "l1"} <= last["losses"].keys()
+    assert {"loss", "log_mse"} <= last["losses"].keys()
     assert {"psnr", "ssim", "psnr_input"} <= last["validation"].keys()
     card = load_state(tmp_path / "run" / "best.safetensors")["card"]
     assert card["training"]["steps"] == 12
