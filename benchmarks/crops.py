@@ -1,7 +1,7 @@
 """Draw crops of photographs that ship, at 100 %: taken again by a simulated camera, and restored by hush and by others.
 
     pip install bm3d opencv-python-headless
-    python benchmarks/crops.py docs/images/crops.webp          # two minutes, most of them BM3D's
+    python benchmarks/crops.py docs/images/crops.webp          # minutes, most of them BM3D's
 
 The classical methods get, for each crop, the sigma of a ladder that is best for its PSNR, which no user could know.
 `photo` is told nothing. Real pairs may not be shown here, as their licences do not allow it: `real_table.py --page`
@@ -35,19 +35,21 @@ AROUND = 32  # pixels beside it that are restored too
 LINE, GAP = 18, 4  # pixels
 
 
-def views(noisy: Pixels, clean: Pixels) -> Iterator[tuple[str, Pixels]]:
+def views(noisy: Pixels, clean: Pixels, classical: dict[str, Restore], ours: Restore) -> Iterator[tuple[str, Pixels]]:
     """Yield what is shown of a picture, with its name."""
     yield "noisy", noisy
-    classical: dict[str, Restore] = {"NLM (OpenCV)": open_opencv(), "BM3D": open_restorer("classical:bm3d")}
     for name, restore in classical.items():
         yield name, max((restore(noisy, sigma) for sigma in LADDER[2::2]), key=lambda view: _psnr(view, clean))
-    yield "hush", open_restorer("photo")(noisy)
+    yield "hush", ours(noisy, None)
     yield "clean", clean
 
 
 def _psnr(view: Pixels, clean: Pixels) -> float:
-    inside = (slice(AROUND, AROUND + SIDE),) * 2
-    return psnr(to_eight_bit(view)[inside], to_eight_bit(clean)[inside])
+    return psnr(to_eight_bit(_inside(view)), to_eight_bit(_inside(clean)))
+
+
+def _inside(view: Pixels) -> Pixels:
+    return view[AROUND : AROUND + SIDE, AROUND : AROUND + SIDE]
 
 
 def taken(name: str, top: int, left: int, seed: int) -> tuple[Pixels, Pixels]:
@@ -67,15 +69,17 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    classical: dict[str, Restore] = {"NLM (OpenCV)": open_opencv(), "BM3D": open_restorer("classical:bm3d")}
+    ours = open_restorer("photo")
     font = ImageFont.load_default(12)
     columns, rows = 5, len(CROPS)
     sheet = Image.new("RGB", (columns * (SIDE + GAP) - GAP, rows * (SIDE + LINE)), "white")
     draw = ImageDraw.Draw(sheet)
     for row, (name, (top, left)) in enumerate(CROPS.items()):
         noisy, clean = taken(name, top, left, options.seed + row)
-        for column, (title, view) in enumerate(views(noisy, clean)):
+        for column, (title, view) in enumerate(views(noisy, clean, classical, ours)):
             figure = "" if title == "clean" else f" {_psnr(view, clean):.2f} dB"
-            shown = np.rint(255 * np.clip(view[AROUND : AROUND + SIDE, AROUND : AROUND + SIDE], 0, 1)).astype(np.uint8)
+            shown = np.rint(255 * np.clip(_inside(view), 0, 1)).astype(np.uint8)
             corner = column * (SIDE + GAP), row * (SIDE + LINE)
             draw.text((corner[0] + 2, corner[1] + 2), title + figure, "black", font)
             sheet.paste(Image.fromarray(shown), (corner[0], corner[1] + LINE))

@@ -1,7 +1,7 @@
 """Make the table of what five small projects reached, from which hush grew, beside what it reaches now.
 
-    python benchmarks/origins_table.py                                    print it
-    python benchmarks/origins_table.py --write docs/studies.md README.md  between these files' markers
+    python benchmarks/origins_table.py                             print it
+    python benchmarks/origins_table.py --write docs/studies.md     between a page's markers
 
 Figures are those of the studies' JSON under docs/studies (`hush study NAME --tables docs/studies`). A row is a
 training for which the origin gives a figure, under noise that was not clipped; of several seeds it is the mean.
@@ -45,7 +45,7 @@ def main() -> None:
     lines = table(HEADS, [row for study in studies for row in rows(study)])
     print("\n".join(lines))
     for page in options.write:
-        fill(page, "origins", {"table": ["", *lines]})
+        fill(page, "origins", {"table": lines})
 
 
 if __name__ == "__main__":
