@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import HERE, shared_data
 from hush.errors import MissingExtra, PictureError
@@ -20,6 +21,7 @@ from hush.imaging.files import read, read_pages, write
 from hush.imaging.formats.picture import Picture
 from hush.imaging.isolation import Decoder
 from hush.restoring.denoising import DenoiseOptions, FileFailure, FileResult, denoise_file, denoise_files
+from hush.restoring.restorers import NetworkRestorer
 from tiny import write_tiny
 
 FRAGILE = """
@@ -139,6 +141,33 @@ def test_a_folder_gives_what_single_files_give(tmp_path: Path) -> None:
         for one, other in zip(read_pages(single.target), read_pages(result.target), strict=True):
             assert np.array_equal(one.pixels, other.pixels)
         single.target.unlink()
+
+
+@pytest.mark.parametrize("small", [0, 30 * 40, 1 << 20])
+def test_small_pictures_are_restored_side_by_side(small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever are small, all come out in their order, as single files do, and what is broken costs itself only."""
+    opened: list[int] = []
+    monkeypatch.setattr("hush.restoring.folders.SMALL", small)
+    beside = NetworkRestorer.side_by_side
+    monkeypatch.setattr(
+        NetworkRestorer, "side_by_side", lambda self, count: opened.append(count) or beside(self, count)
+    )
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(9):
+        save(folder / f"{i}.png", 26 + i, 40, 3)
+    (folder / "5.png").write_bytes(b"no picture")
+    options = DenoiseOptions(weights=str(write_tiny(tmp_path / "tiny.onnx")), jobs=2)
+    results = list(denoise_files([folder], tmp_path / "out", options))
+    assert [result.source.name for result in results] == [f"{i}.png" for i in range(9)]
+    assert [isinstance(result, FileResult) for result in results] == [i != 5 for i in range(9)]
+    assert opened == ([2] if small else [])
+    for result in results:
+        if isinstance(result, FileResult):
+            single = denoise_file(result.source, tmp_path / "single.png", options)
+            assert (single.sigma, single.psnr) == (result.sigma, result.psnr)
+            assert np.array_equal(Image.open(single.target), Image.open(result.target))
+            single.target.unlink()
 
 
 def test_large_stacks_are_restored_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

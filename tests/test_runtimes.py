@@ -14,7 +14,7 @@ import pytest
 from hush.errors import MissingExtra, UsageError, WeightsError
 from hush.restoring import runtimes as module
 from hush.restoring import weights as weights_module
-from hush.restoring.runtimes import RUNTIMES, Limits, open_runtime
+from hush.restoring.runtimes import RUNTIMES, Limits, open_runtime, side_by_side
 from hush.restoring.weights import Weights, WeightsEntry, open_weights
 from tiny import darkening_numbers, random_numbers, write_tiny
 
@@ -117,6 +117,29 @@ def test_threads_may_share_a_runtime(runtime: str, weights: Weights) -> None:
         together = list(pool.map(lambda pair: run(*pair), batches))
     for pair, restored in zip(batches, together, strict=True):
         np.testing.assert_allclose(restored, expected(*pair), atol=2e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_callers_side_by_side_get_what_one_gets(count: int, weights: Weights) -> None:
+    alone = open_runtime(weights, runtime="openvino", precision="exact", threads=count)
+    beside = side_by_side(alone, count)
+    assert beside is not None
+    assert beside.description == alone.description
+    batches = [batch(1, 16 + i, 20) for i in range(12)]
+    with ThreadPoolExecutor(2 * count) as pool:
+        together = list(pool.map(lambda pair: beside(*pair), batches))
+    for pair, restored in zip(batches, together, strict=True):
+        np.testing.assert_allclose(restored, alone(*pair), atol=1e-6)
+
+
+def test_a_failed_call_leaves_its_stream_to_the_next(weights: Weights) -> None:
+    beside = side_by_side(open_runtime(weights, runtime="openvino"), 2)
+    assert beside is not None
+    noisy, sigma_map = batch(1, 8, 8)
+    for _ in range(3):
+        with pytest.raises(UsageError):
+            beside(noisy[0], sigma_map)
+    assert beside(noisy, sigma_map).shape == noisy.shape
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -1,4 +1,8 @@
-"""Restore many pictures: the next are read and looked at, and the last written, while one is restored."""
+"""Restore many pictures: while one is restored the next are read and looked at, and the last written.
+
+Small pictures are restored side by side, each from its estimate to its file on its share of the processor, so that no
+thread waits for another; large ones one by one, on all of it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hush.errors import MissingExtra, PictureError
@@ -18,6 +22,7 @@ from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
 from hush.restoring.restorers import Restorer, TellProgress
+from hush.restoring.working import SMALL
 
 if TYPE_CHECKING:
     from hush.imaging.formats.picture import Pages, Picture
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 Result = FileResult | FileFailure | FileSkipped
 Failures = (PictureError, MissingExtra, OSError)
 
-MOST_JOBS = 4  # a network keeps all processors busy; reading and writing need few
+MOST_JOBS = 4  # a network keeps all processors busy; reading and writing need few, and each job takes memory
 STACK = 256 * 2**20  # bytes; larger stacks are read page by page as they are restored
 
 
@@ -68,8 +73,13 @@ class _Read:
 
     like: Pages | None
     pages: list[Picture]
-    noises: Noises
+    noises: Noises | None  # None where whoever restores the pages looks for it
     seconds: float
+
+    @property
+    def small(self) -> bool:
+        """Whether it is to be restored beside others."""
+        return bool(self.pages) and sum(page.size[0] * page.size[1] for page in self.pages) <= SMALL
 
 
 class _Line:
@@ -87,8 +97,11 @@ class _Line:
         self._options, self._restorer, self._alone, self._progress = options, restorer, alone, progress
         self._readers = ThreadPoolExecutor(self._count, "hush-read")
         self._writers = ThreadPoolExecutor(self._count, "hush-write")
+        self._workers = ThreadPoolExecutor(self._count, "hush-work")
         self._decoders: list[Decoder] = []
         self._own = threading.local()
+        self._opening = threading.Lock()
+        self._opened: list[Restorer | None] = []
 
     def run(self, jobs: list[Job]) -> Iterator[Result]:
         """Yield a result for each job, in their order."""
@@ -102,7 +115,7 @@ class _Line:
             if not waiting:
                 break
             pending.append(self._restore(*waiting.popleft()))
-            while pending and (len(pending) > self._count or pending[0].done()):
+            while pending and (len(pending) > 2 * self._count or pending[0].done()):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -112,7 +125,15 @@ class _Line:
         for decoder in self._decoders:
             decoder.close()
         self._readers.shutdown(cancel_futures=True)
+        self._workers.shutdown(cancel_futures=True)
         self._writers.shutdown(cancel_futures=True)
+
+    def _side_by_side(self) -> Restorer | None:
+        """Return what restores small pictures, opened with the first; None where they are restored as all others."""
+        with self._opening:
+            if not self._opened:
+                self._opened.append(self._restorer.side_by_side(self._count) if self._count > 1 else None)
+        return self._opened[0]
 
     def _decoder(self) -> Decoder:
         """Return the decoder of this thread."""
@@ -134,11 +155,16 @@ class _Line:
             if like is not None and page.pixels.nbytes * len(like) > min(STACK, room // 4) and len(like) > 1:
                 return _Read(like, [], (), 0)
             pages.append(page)
-        noises = self._file_work(job, like).look(pages) if like is not None else ()
-        return _Read(like, pages, noises, time.perf_counter() - started)
+        read = _Read(like, pages, None, time.perf_counter() - started)
+        if like is None or (read.small and self._side_by_side()):
+            return read
+        noises = self._file_work(job, like).look(pages)
+        return replace(read, noises=noises, seconds=time.perf_counter() - started)
 
     def _restore(self, job: Job, reading: Future[_Read] | None) -> Future[Result]:
-        """Restore what was read, and let it be written."""
+        """Restore what was read, and let it be written; or let all that be done beside others."""
+        if reading is not None and reading.exception() is None and reading.result().small and self._side_by_side():
+            return self._workers.submit(self._whole, job, reading.result())
 
         def work(job: Job) -> FileResult:
             read = reading.result() if reading is not None else None
@@ -161,6 +187,18 @@ class _Line:
             return done
         return self._writers.submit(self._write, job, *writing[0])
 
+    def _whole(self, job: Job, read: _Read) -> Result:
+        """Restore and write what was read, beside others."""
+        started = time.perf_counter()
+
+        def work(job: Job) -> FileResult:
+            assert read.like is not None  # what is small has been read
+            at_work = self._file_work(job, read.like, self._side_by_side())
+            at_work.write(list(at_work.restore(read.pages)))
+            return at_work.result(read.seconds + time.perf_counter() - started)
+
+        return _settle(job, work)
+
     def _write(self, job: Job, work: FileWork, restored: list[Picture], seconds: float) -> Result:
         started = time.perf_counter()
 
@@ -180,6 +218,7 @@ class _Line:
         work.write(work.restore(pages))
         return work.result(time.perf_counter() - started)
 
-    def _file_work(self, job: Job, like: Pages) -> FileWork:
-        count, options = self._count, self._options
-        return FileWork(job.source, job.target, like, options, self._restorer, self._progress, decoders=count)
+    def _file_work(self, job: Job, like: Pages, beside: Restorer | None = None) -> FileWork:
+        """Prepare for a file; of those that are restored ``beside`` others no tiles are told."""
+        restorer, progress = (beside, None) if beside else (self._restorer, self._progress)
+        return FileWork(job.source, job.target, like, self._options, restorer, progress, decoders=self._count)

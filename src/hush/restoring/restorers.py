@@ -17,7 +17,7 @@ from hush.imaging.tiles import plan_tiles, run_tiled
 from hush.names import find
 from hush.restoring.classical import CLASSICAL
 from hush.restoring.memory import highest, resident
-from hush.restoring.runtimes import Batch, Runtime, find_runtime, open_runtime
+from hush.restoring.runtimes import Batch, Runtime, find_runtime, open_runtime, side_by_side
 from hush.restoring.tiers import AUTO, Ensemble, choose_weights
 from hush.restoring.weights import UNTOLD, open_weights, split_bare
 
@@ -72,6 +72,10 @@ class Restorer(Protocol):
 
     def memory(self) -> tuple[int, int]:
         """Return the bytes of memory that restoring takes: for each pixel of a tile, and beside."""
+        ...
+
+    def side_by_side(self, count: int) -> Restorer | None:
+        """Return what restores so many small images at once; None where one after another is as good."""
         ...
 
 
@@ -136,6 +140,10 @@ class Identity:
         """Return the bytes of memory that restoring takes: for each pixel of a tile, and beside."""
         return 3 * IMAGE_BYTES, 0
 
+    def side_by_side(self, count: int) -> Restorer | None:
+        """Return None: there is nothing to wait for."""
+        return None
+
 
 class Classical:
     """A classical method as a restorer.
@@ -167,6 +175,10 @@ class Classical:
     def memory(self) -> tuple[int, int]:
         """Return the bytes of memory that restoring takes: for each pixel of a tile, and beside."""
         return CLASSICAL_BYTES, 0
+
+    def side_by_side(self, count: int) -> Restorer | None:
+        """Return None: these libraries do not say that they may be called from several threads."""
+        return None
 
 
 class NetworkRestorer:
@@ -233,6 +245,11 @@ class NetworkRestorer:
         if self._per_pixel is None:
             self._per_pixel, self._keeps = _measured_memory(self)
         return self._per_pixel, -self._per_pixel * self._largest if self._keeps else 0
+
+    def side_by_side(self, count: int) -> NetworkRestorer | None:
+        """Return what restores so many small images at once; None if the runtime knows no such thing."""
+        runtime = side_by_side(self.runtime, count)
+        return NetworkRestorer(runtime, self.tile) if runtime else None
 
     def _tiled(self, image: Image, function: Callable[[Image], Image], progress: TellProgress | None) -> Image:
         tile = cheapest_tile(image.shape[0], image.shape[1], self.tile or TILE, self.overlap, self.align)
@@ -305,6 +322,13 @@ class ByNoise:
     def memory(self) -> tuple[int, int]:
         """Return the bytes of memory that restoring takes: for each pixel of a tile, and beside."""
         return self._photo.memory()
+
+    def side_by_side(self, count: int) -> ByNoise | None:
+        """Return what restores so many small images at once; None if the runtime knows no such thing."""
+        photo = self._photo.side_by_side(count)
+        if photo is None:
+            return None
+        return ByNoise(lambda name: photo if name == "photo" else self._gaussian.side_by_side(count) or self._gaussian)
 
 
 def _measured_memory(restorer: NetworkRestorer) -> tuple[int, bool]:

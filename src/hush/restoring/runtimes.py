@@ -10,12 +10,12 @@ import importlib
 import os
 import shutil
 import sys
-import threading
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -110,6 +110,15 @@ def open_runtime(
     return opener(weights, device=device, precision=precision, threads=threads)
 
 
+def side_by_side(runtime: Runtime, count: int) -> Runtime | None:
+    """Return the same weights for so many callers at once; None where one caller keeps the machine busy.
+
+    For runtimes with a method of that name, which takes the number and returns a runtime.
+    """
+    multiplied = getattr(runtime, "side_by_side", None)
+    return multiplied(count) if multiplied else None
+
+
 def _chosen(runtime: str, device: str) -> str:
     """Return which runtime auto means."""
     return {"cuda": "torch", "mps": "torch"}.get(device, "openvino") if runtime == "auto" else runtime
@@ -143,7 +152,7 @@ def open_openvino(
 
 
 class OpenVINORuntime:
-    """Weights compiled by OpenVINO. May be called from several threads; calls wait for one another.
+    """Weights compiled by OpenVINO. May be called from several threads; more calls than streams wait for one another.
 
     OpenVINO is imported, and the network compiled, in a thread, so that a picture can be read meanwhile. The first call
     waits for that, and raises WeightsError if the file does not run.
@@ -151,12 +160,19 @@ class OpenVINORuntime:
 
     name = "openvino"
 
-    def __init__(self, weights: Weights, precision: str, threads: int | None) -> None:
+    def __init__(self, weights: Weights, precision: str, threads: int | None, streams: int = 1) -> None:
         self.limits = Limits.of(weights.card)
-        self._lock = threading.Lock()
+        self._how = weights, precision, threads
         opening = ThreadPoolExecutor(1, "hush-open")
-        self._opened = opening.submit(_open_request, weights, precision, threads)
+        self._opened = opening.submit(_open_requests, weights, precision, threads, streams)
         opening.shutdown(wait=False)
+
+    def side_by_side(self, count: int) -> OpenVINORuntime:
+        """Return the same weights for so many callers at once, each with its share of the threads.
+
+        For small batches: threads that share one wait for one another at every layer.
+        """
+        return OpenVINORuntime(*self._how, streams=count)
 
     @property
     def description(self) -> str:
@@ -166,25 +182,33 @@ class OpenVINORuntime:
     def __call__(self, noisy: Batch, sigma_map: Batch | None = None) -> Batch:
         """Restore a batch."""
         inputs = _inputs(self.limits, noisy, sigma_map)
-        request, _ = self._opened.result()
-        with self._lock:
+        idle, _ = self._opened.result()
+        request = idle.get()
+        try:
             request.infer(inputs, share_inputs=True)
             return np.array(request.get_output_tensor().data)  # a copy: the next call writes over it
+        finally:
+            idle.put(request)
 
 
-def _open_request(weights: Weights, precision: str, threads: int | None) -> tuple[Any, str]:
-    """Compile weights; return what runs them, and in words where."""
+def _open_requests(weights: Weights, precision: str, threads: int | None, streams: int) -> tuple[SimpleQueue[Any], str]:
+    """Compile weights; return what runs them, a request for each stream, and in words where."""
     core = _import_openvino().Core()
     number_type = _openvino_number_type(core, weights, precision)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": number_type}
+    if streams > 1:
+        # not pinned, since between their calls the callers have work of their own for the same processors
+        options |= {"NUM_STREAMS": streams, "ENABLE_CPU_PINNING": False}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     compiled = _compile(core, weights, options)
-    request = compiled.create_infer_request()
+    idle: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(streams):
+        idle.put(compiled.create_infer_request())
     processor = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
     count = compiled.get_property("INFERENCE_NUM_THREADS")
     number_type = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    return request, f"OpenVINO on {processor}, {_threads(count)}, {number_type}"
+    return idle, f"OpenVINO on {processor}, {_threads(count)}, {number_type}"
 
 
 def _import_openvino() -> ModuleType:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import UsageError
-from hush.restoring.runtimes import Batch, Runtime, check_choice
+from hush.restoring.runtimes import Batch, Runtime, check_choice, side_by_side
 from hush.restoring.weights import WEIGHTS
 
 TIERS = ("fast", "balanced", "best")
@@ -78,6 +78,11 @@ class Ensemble:
     def description(self) -> str:
         """Return device, threads and precision in words."""
         return f"{self._runtime.description}, mean of {len(VIEWS)} views"
+
+    def side_by_side(self, count: int) -> Ensemble | None:
+        """Return the same for so many callers at once; None if the runtime knows no such thing."""
+        runtime = side_by_side(self._runtime, count)
+        return Ensemble(runtime) if runtime else None
 
     def __call__(self, noisy: Batch, sigma_map: Batch | None = None) -> Batch:
         """Restore a batch."""
