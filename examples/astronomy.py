@@ -1,10 +1,14 @@
 """A long exposure from short noisy frames: Noise2Noise on a simulated night sky, judged by the flux of its stars.
 
     python examples/astronomy.py OUT
+    python examples/astronomy.py OUT --photograph          # the Hubble Deep Field, which scikit-image brings
+    python examples/astronomy.py OUT --photograph SKY.jpg
 
-Draws fields of stars over a glowing nebula, takes two short frames of each (photon noise, read noise, a pedestal that
-keeps values above zero), and trains on pairs of frames alone: no clean picture is ever seen. Then the flux of each
-star of fields that were held out is measured by aperture photometry, before and after, and compared with the true one.
+Draws fields of stars over a glowing nebula, or cuts them from a photograph, takes two short frames of each (photon
+noise, read noise, a pedestal that keeps values above zero), and trains on pairs of frames alone: no clean picture is
+ever seen. Then the flux of each star of fields that were held out is measured by aperture photometry, before and after,
+and compared with the true one; in a photograph whatever is small and bright counts as a star, and its flux there as
+true.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import maximum_filter, median_filter
 
 from hush.imaging.metrics import psnr
 from hush.learning.config import read_recipe
@@ -33,7 +38,10 @@ SKY = 0.03
 PHOTONS = 400  # per pixel and short frame at full scale
 READ_NOISE = 0.015  # of full scale
 FRAMES = 16  # in the long exposure
+HELD_OUT = 12  # fields, where they are drawn
 MARGIN = 12  # pixels around a star that no other star's aperture touches
+FAINTEST = 0.02  # of full scale above what is around, from which on a maximum of a photograph is a star
+LEARNT = 0.6  # of a photograph, from its left, is learnt from; the rest is held out
 APERTURE, RING = 4.0, (7.0, 11.0)  # pixels; radius that is summed, and where the background is measured
 
 
@@ -63,6 +71,37 @@ def draw_field(rng: np.random.Generator) -> Field:
     for (row, column), peak in zip(places, peaks, strict=True):
         clean += peak * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * SEEING**2))
     return Field(clean, places, peaks * 2 * np.pi * SEEING**2)
+
+
+def cut_fields(photograph: Path | None) -> tuple[list[Field], list[Field]]:
+    """Cut fields from a photograph of the sky: those to learn from, and those that are held out.
+
+    None is the Hubble Deep Field (R. Williams, STScI, and NASA; public domain). Its values are taken for sRGB's.
+    """
+    if photograph is None:
+        from skimage import data
+
+        rgb = data.hubble_deep_field()
+    else:
+        rgb = np.asarray(Image.open(photograph).convert("RGB"))
+    light = ((rgb / 255) ** 2.2 @ [0.2126, 0.7152, 0.0722]) * (1 - PEDESTAL - SKY)
+    fields: tuple[list[Field], list[Field]] = [], []
+    for top in range(0, light.shape[0] - SIDE + 1, SIDE):
+        for left in range(0, light.shape[1] - SIDE + 1, SIDE):
+            clean = PEDESTAL + SKY + light[top : top + SIDE, left : left + SIDE]
+            places = find_stars(clean)
+            field = Field(clean, places, measure(clean, places))
+            fields[(left + SIDE) > LEARNT * light.shape[1]].append(field)
+    return fields
+
+
+def find_stars(clean: Frame) -> NDArray[np.float64]:
+    """Return where what is small and bright stands, none close to another or to the border."""
+    raised = clean - median_filter(clean, size=2 * MARGIN + 1)
+    peaks = (raised > FAINTEST) & (raised == maximum_filter(raised, size=4 * MARGIN + 1))
+    inside = np.zeros_like(peaks)
+    inside[MARGIN:-MARGIN, MARGIN:-MARGIN] = True
+    return np.argwhere(peaks & inside).astype(float)
 
 
 def scatter(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -134,11 +173,16 @@ def main() -> None:
     """Draw, train, measure; write a table and a picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for frames, run and results")
-    parser.add_argument("--fields", type=int, default=60, help="to learn from")
+    parser.add_argument("--photograph", nargs="?", const="", help="of the sky; without a file the Hubble Deep Field")
+    parser.add_argument("--fields", type=int, default=60, help="to learn from, where they are drawn")
     parser.add_argument("--steps", type=int, default=1500, help="updates")
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)
-    write_frames(arguments.out / "frames", [draw_field(rng) for _ in range(arguments.fields)], rng)
+    if arguments.photograph is None:
+        learnt, fields = ([draw_field(rng) for _ in range(count)] for count in (arguments.fields, HELD_OUT))
+    else:
+        learnt, fields = cut_fields(Path(arguments.photograph) if arguments.photograph else None)
+    write_frames(arguments.out / "frames", learnt, rng)
     recipe = read_recipe(
         Path(__file__).with_suffix(".toml"),
         [f"data.root={arguments.out / 'frames'}", f"length.steps={arguments.steps}"],
@@ -147,7 +191,6 @@ def main() -> None:
         print(f"{progress.share:.0%}  loss {progress.losses['loss']:.2e}", end="\r", flush=True)
     network, _ = open_saved(arguments.out / "run" / "last.safetensors")
 
-    fields = [draw_field(rng) for _ in range(12)]
     short = [[expose(field.clean, rng) for _ in range(FRAMES)] for field in fields]
     pictures = {
         "one short frame": [frames[0] for frames in short],
