@@ -323,6 +323,39 @@ def test_denoise_does_the_good_files_of_a_folder_and_lists_the_others(folder, ca
     assert ["text.jpg" in lines[1], "zero.png" in lines[2], len(lines)] == [True, True, 3]
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_folder_that_cannot_be_made_is_told_once(dry, folder, capsys):
+    assert run(["denoise", "cat.png", "camera.png", "-o", "cat.png/new", "--weights", "identity", *dry]) == 1
+    failed = "would fail" if dry else "failed"
+    assert capsys.readouterr().err.splitlines() == [
+        f"hush: 2 of 2 pictures {failed}:",
+        "hush: cat.png/new: cat.png is a file, so there is no folder in it. Choose another folder (all 2)",
+    ]
+
+
+def test_a_missing_mask_is_told_before_any_work(folder, capsys):
+    assert run(["denoise", ".", "-o", "out", "--weights", "identity", "--mask", "cut.png"]) == 1
+    assert capsys.readouterr().err == "hush: cut.png: no such file (did you mean 'cat.png'?). Check the name\n"
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
+@pytest.mark.parametrize("json_lines", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_names_that_the_terminal_cannot_show_stop_nothing(json_lines, encoding, folder):
+    names = [os.fsdecode(b"a\xff.png"), "b\u00fc.png", "c.png"]
+    for name in names:
+        (folder / name).write_bytes((folder / "cat.png").read_bytes())
+    done = hush(
+        *("denoise", *names, "-o", "out", "--weights", "identity", *["--json"] * json_lines),
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
+    assert sorted(os.listdir("out")) == sorted(names)
+    if json_lines:
+        assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == names
+
+
 def test_an_empty_name_is_no_folder(folder, capsys):
     """As of a shell variable that is not set."""
     for line in (["", "cat.png"], [""], ["cat.png", "-o", ""]):

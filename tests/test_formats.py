@@ -121,6 +121,22 @@ def test_previews_of_photoshop_jfif_and_xmp_go(tmp_path: Path) -> None:
 # JPEG
 
 
+@pytest.mark.parametrize("jfif", [True, False])
+def test_colours_that_a_jpeg_stores_are_those_that_decoders_see(jfif: bool, tmp_path: Path) -> None:
+    """Where JFIF and Adobe's segment disagree, libjpeg believes JFIF: what is written must look the same."""
+    data = encoded(CALM, keep_rgb=True, quality=95)
+    segments, at = jpeg.split(data)
+    kept = [segment for segment in segments if jfif or not segment[1].startswith(b"JFIF\0")]
+    first = (0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
+    kept = [first, *(s for s in kept if not s[1].startswith(b"JFIF\0"))] if jfif else kept
+    (tmp_path / "x.jpg").write_bytes(jpeg.join(kept) + data[at:])
+    picture = read(tmp_path / "x.jpg")
+    write(tmp_path / "y.jpg", picture)
+    seen = [np.asarray(Image.open(tmp_path / name).convert("RGB"), float) for name in ("x.jpg", "y.jpg")]
+    assert np.abs(seen[0] - picture.pixels).max() <= 1
+    assert np.abs(seen[1] - seen[0]).max() <= 3
+
+
 def with_index(data: bytes, order: str, kinds: tuple[int, ...], sizes: tuple[int, ...]) -> bytes:
     """Put an index of several pictures (CIPA DC-007) into a JPEG; the others are to follow on it."""
     segments, at = jpeg.split(data)
@@ -392,3 +408,20 @@ def test_the_colours_of_an_animation_do_not_flicker_and_follow_a_cut(tmp_path: P
         assert np.abs(written[i + 1] - written[i]).mean() < 1.1 * differs
     errors = [np.sqrt(np.square(a - b).mean()) for a, b in zip(written, true, strict=True)]
     assert max(errors) < 5
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_each_pixel_of_a_gif_gets_the_nearest_colour_of_its_palette(narrow: bool, tmp_path: Path) -> None:
+    """A clear sky has few colours, close to one another; all of its palette must serve."""
+    if narrow:
+        slope = np.linspace(0, 14, 160 * 120).reshape(120, 160, 1)
+        pixels = np.rint(np.array([90, 140, 200]) + slope * [1, 0.8, 0.5] + RNG.normal(0, 0.7, (120, 160, 3)))
+    else:
+        pixels = np.asarray(Image.open(HERE / "data" / "coffee.png").convert("RGB").resize((160, 120)), float)
+    write(tmp_path / "x.gif", Picture(pixels.astype(np.uint8)))
+    with Image.open(tmp_path / "x.gif") as image:
+        palette = np.asarray(image.getpalette(), float).reshape(-1, 3)
+    written = read(tmp_path / "x.gif").pixels.astype(float)
+    distances = np.square(pixels[:, :, None] - palette).sum(3).min(2)  # (H, W)
+    error, least = np.square(pixels - written).sum(2).mean(), distances.mean()
+    assert error == least if narrow else error < least + 1

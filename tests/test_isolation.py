@@ -170,6 +170,17 @@ def test_small_pictures_are_restored_side_by_side(small: int, tmp_path: Path, mo
             single.target.unlink()
 
 
+def test_where_memory_is_counted_pictures_are_restored_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several at work would each take the memory of the others for its own."""
+    monkeypatch.delattr(NetworkRestorer, "side_by_side")
+    for i in range(4):
+        save(tmp_path / f"{i}.png", 26 + i, 40, 3)
+    options = DenoiseOptions(weights=str(write_tiny(tmp_path / "tiny.onnx")), jobs=4, max_memory=2**30, overwrite=True)
+    assert all(isinstance(result, FileResult) for result in denoise_files([tmp_path], tmp_path / "out", options))
+
+
 def test_large_stacks_are_restored_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hush.restoring.folders.STACK", 0)
     for name in ("a.tiff", "b.tiff"):

@@ -6,7 +6,9 @@ Nothing heavy is imported before a command runs, so that help and shell completi
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -16,6 +18,7 @@ from typing import NoReturn
 
 from hush.errors import HushError
 
+ADVICE = {errno.ENOSPC: "Free some space, or write elsewhere"}
 INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
 
 
@@ -24,6 +27,9 @@ def main() -> NoReturn:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started it, as some services do
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115  # for as long as we run
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops no work
     gc.set_threshold(100_000)  # what is imported stays; looking through it again and again takes 15 ms
     sys.path.append(os.getcwd())  # parts named module:attribute may lie in this folder; it hides no installed module
     code = run(sys.argv[1:])
@@ -84,7 +90,8 @@ def _one_line(error: Exception) -> str:
         command = getattr(getattr(error, "ctx", None), "command_path", "hush")
         text = f"{error.format_message().rstrip('.')}. Try: {command} --help"
     elif isinstance(error, OSError):
-        text = f"{error.filename or 'the output'}: {error.strerror or error}. Run it with --debug to see where"
+        what = error.filename or "the output"
+        text = f"{what}: {error.strerror or error}. " + ADVICE.get(error.errno or 0, "Run it with --debug to see where")
     else:
         text = f"{type(error).__name__}: {error}. Run it with --debug to see where, and report it"
     return " ".join(text.split())

@@ -35,7 +35,12 @@ def say_json(value: Any, *, indent: int | None = None) -> None:
     """Print a value for programs; paths become text."""
     import json
 
-    say(json.dumps(value, ensure_ascii=False, indent=indent, default=_plain))
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:  # names that are no text, or that the terminal cannot show
+        text = json.dumps(value, indent=indent, default=_plain)
+    say(text)
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -185,15 +186,16 @@ def _largest_sigma(weights: str | Path) -> float | None:
 def _stopped(done: int, total: int) -> str:
     if total == 1:
         return "stopped; nothing was written"
-    return f"stopped: {done} of {total} pictures are done; the same command with --skip-existing does the others"
+    told = f"stopped: at least {done} of {total} pictures are done"  # those at work are finished too
+    return f"{told}; the same command with --skip-existing does the others"
 
 
-def _complain_of(problems: Sequence[str], total: int) -> int:
-    """Say what went wrong, and return the exit code."""
+def _complain_of(problems: Sequence[str], total: int, failed: str = "failed") -> int:
+    """Say what went wrong, once where it is the same for several pictures, and return the exit code."""
     if problems and total > 1:
-        complain(f"{len(problems)} of {total} pictures failed:")
-    for problem in problems:
-        complain(problem)
+        complain(f"{len(problems)} of {total} pictures {failed}:")
+    for problem, count in Counter(problems).items():
+        complain(problem if count == 1 else f"{problem} (all {count})")
     return FAILED if problems else 0
 
 
@@ -214,7 +216,7 @@ def _tell_plan(request: Request) -> int:
         elif not job.problem:
             say(f"{job.source}: {job.target} exists, skipped" if job.skipped else f"{job.source} -> {job.target}")
     _tell_left_out(left_out)
-    return _complain_of([job.problem for job in jobs if job.problem], len(jobs))
+    return _complain_of([job.problem for job in jobs if job.problem], len(jobs), "would fail")
 
 
 def _planned(job: Job) -> dict[str, Any]:

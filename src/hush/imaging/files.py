@@ -33,9 +33,11 @@ __all__ = [
     "Picture",
     "Unchanged",
     "check_names",
+    "check_present",
     "copy",
     "find_pictures",
     "is_picture",
+    "make_folder",
     "may_copy",
     "output_path",
     "read",
@@ -156,6 +158,12 @@ def _open(path: Path, *, mapped: bool = False) -> tuple[Format, bytes | mmap]:
         return entry, head + file.read()
 
 
+def check_present(path: Path) -> None:
+    """Raise PictureError, with the path's name, if there is no such file."""
+    with _named(path):
+        _check_present(path)
+
+
 def _check_present(path: Path) -> None:
     """Raise PictureError if there is no such file."""
     if not path.exists():
@@ -168,11 +176,11 @@ def check_names(source: Path, target: Path, *, make_folder: bool = False) -> Non
 
     ``make_folder`` says that the target's folder will be made. A target that exists may be replaced.
     """
-    with _named(source):
-        _check_present(source)
+    check_present(source)
+    makes_folder = make_folder and not target.parent.exists()
+    with _named(target.parent if makes_folder else target):
+        _check_folder(target.parent) if makes_folder else _check_place(target, overwrite=True)
     with _named(target):
-        if not (make_folder and not target.parent.exists()):
-            _check_place(target, overwrite=True)
         if source.suffix.lower() != target.suffix.lower():
             FORMATS[format_of(target)].check_written()
 
@@ -229,6 +237,21 @@ def written_as(target: Path, like: Pages | Picture) -> Format:
     """Return the format that a target will be written in; raises PictureError if its suffix names none."""
     with _named(target):
         return FORMATS[_format_for(target, like)]
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there; raises PictureError where that is refused."""
+    with _named(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def _check_folder(path: Path) -> None:
+    """Raise PictureError if a folder that is not there cannot be made, as far as what is above it tells."""
+    above = next(parent for parent in path.parents if parent.exists())
+    if not above.is_dir():
+        raise PictureError(f"{above} is a file, so there is no folder in it. Choose another folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PictureError(f"no permission to make a folder in {above}. Choose another, or change its permissions")
 
 
 def _check_place(path: Path, overwrite: bool) -> None:

@@ -61,7 +61,9 @@ def _settle(job: Job, work: Callable[[Job], Result]) -> Result:
         if job.problem:
             raise PictureError(job.problem)
         if job.make_folder:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
+            from hush.imaging.files import make_folder
+
+            make_folder(job.target.parent)
         return work(job)
     except Failures as error:
         return FileFailure(job.source, error)
@@ -129,10 +131,14 @@ class _Line:
         self._writers.shutdown(cancel_futures=True)
 
     def _side_by_side(self) -> Restorer | None:
-        """Return what restores small pictures, opened with the first; None where they are restored as all others."""
+        """Return what restores small pictures, opened with the first; None where they are restored as all others.
+
+        So they are where memory is counted: of several at work nobody could say what each takes.
+        """
         with self._opening:
             if not self._opened:
-                self._opened.append(self._restorer.side_by_side(self._count) if self._count > 1 else None)
+                several = self._count > 1 and self._options.max_memory is None
+                self._opened.append(self._restorer.side_by_side(self._count) if several else None)
         return self._opened[0]
 
     def _decoder(self) -> Decoder:

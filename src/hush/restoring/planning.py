@@ -69,12 +69,14 @@ def plan_files(
 ) -> list[Job]:
     """Return what `denoise_files` would do, without reading a picture or making a folder.
 
-    Raises UsageError for an output that does not fit, and PictureError if there is no picture.
+    Raises UsageError for an output that does not fit, and PictureError if there is no picture, or no mask.
     """
-    from hush.imaging.files import find_pictures, output_path
+    from hush.imaging.files import check_present, find_pictures, output_path
 
     options = options or DenoiseOptions()
     inputs = list(inputs)
+    if isinstance(options.mask, str | Path):
+        check_present(Path(options.mask))
     if out is not None and not os.fspath(out):
         raise UsageError("an empty name as the output; name a file, or a folder such as .")
     sources = find_pictures(inputs, recursive=recursive)

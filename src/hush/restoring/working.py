@@ -248,16 +248,17 @@ def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overl
     """
     per_pixel, beside = restorer.memory()
     per_pixel += 4 * IMAGE_BYTES  # the tile, restored, weighed and encoded
-    width = scene.size[1]
+    height, width = scene.size
     left = allowed(options.max_memory) - resident() - beside - scene.held - SEAM * width * IMAGE_BYTES
     step = math.lcm(restorer.align, 16)
     sides = range(min(restorer.tile or LARGEST_TILE, LARGEST_TILE), 2 * overlap + step, -step)
     for side in sides:
-        if side * min(side, width) * per_pixel + side * scene.held_per_row <= left:
+        if min(side, height) * (min(side, width) * per_pixel + scene.held_per_row) <= left:
             return side
-    lacks = sides[-1] * (sides[-1] * per_pixel + scene.held_per_row) - left
+    least = min(sides[-1], height) * (min(sides[-1], width) * per_pixel + scene.held_per_row)
+    other = ", or save it as TIFF" if height * width > SMALL else ""
     raise PictureError(
-        f"memory lacks {max(1, lacks >> 20)} MB even for small tiles. Allow more with --max-memory, or save it as TIFF"
+        f"memory lacks {max(1, (least - left) >> 20)} MB even for small tiles. Allow more with --max-memory{other}"
     )
 
 

@@ -247,7 +247,7 @@ def _coding(segments: list[Segment]) -> JpegCoding:
         _subsampling([c[1] for c in components]),
         progressive=marker in PROGRESSIVE,
         restart=restart,
-        stored_rgb=len(components) == 3 and (adobe == 0 or (adobe is None and not jfif and letters)),
+        stored_rgb=len(components) == 3 and not jfif and (letters if adobe is None else adobe == 0),
     )
 
 
