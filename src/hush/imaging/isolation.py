@@ -27,6 +27,7 @@ from hush.imaging.layouts import read_layout
 
 SECONDS = 120.0  # that reading a page may take ...
 BYTES_PER_SECOND = 200_000  # ... and one more for so many bytes of the file
+KILLED = 9  # SIGKILL, which Windows does not have
 LARGE = "large"  # the answer of a decoder that was told how much memory there is
 COMMAND = "from hush.imaging.isolation import serve; serve()"
 
@@ -113,6 +114,10 @@ class Decoder:
             answer = _read(process.stdout)  # type: ignore[arg-type]  # a pipe
         except (EOFError, OSError, pickle.UnpicklingError):
             self.close()
+            if process.returncode == -KILLED and not late.is_set():
+                raise PictureError(
+                    f"{source}: its decoder was killed, perhaps as memory ran out. Try it alone"
+                ) from None
             reason = f"took more than {limit:.0f} s" if late.is_set() else f"crashed ({_death(process.returncode)})"
             raise PictureError(f"{source}: its decoder {reason}, so the file is damaged. {INTACT}") from None
         finally:
