@@ -183,6 +183,19 @@ def test_text_covers_its_share_and_leaves_the_rest(coverage):
     assert noisy.max() <= 1
 
 
+def test_letters_are_as_large_as_told_whatever_the_picture():
+    """What is learnt on patches is to hold for whole pictures: runs of ink must be as long in both."""
+
+    def longest(side, size):
+        ink = degrade(f"text(coverage=0.05, size={size})", flat(0.0, n=8, side=side)).amax(1) > 0.1
+        runs = [len(run) for row in ink.flatten(0, 1).int().tolist() for run in "".join(map(str, row)).split("0")]
+        return np.quantile([run for run in runs if run], 0.99)
+
+    small, large = longest(64, 10), longest(64, 60)
+    assert large > 2 * small
+    assert longest(256, 10) < 1.5 * small
+
+
 def test_text_adds_ink_over_the_picture():
     black, white = degrade("text", flat(0.0)), degrade("text", flat(1.0))  # the same words, as the rng is the same
     ink = 1 - (white - black)  # white shows through where there is none

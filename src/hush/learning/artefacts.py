@@ -49,32 +49,37 @@ def _through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]
     return np.asarray(Image.open(file)).reshape(picture.shape)
 
 
-def text(clean: Tensor, rng: torch.Generator, *, coverage: float | Tensor = 0.1) -> Tensor:
+def text(clean: Tensor, rng: torch.Generator, *, coverage: float | Tensor = 0.1, size: float | Tensor = 0) -> Tensor:
     """Write random words over the picture, at random places, angles, sizes and colours.
 
     Words are added until their ink covers a share ``coverage`` of the picture (0 to 0.9), so the last word may
-    pass it a little. Lehtinen et al. 2018 (Noise2Noise), arXiv:1803.04189, section 3.3.
+    pass it a little. Letters are of 10 to ``size`` pixels (at most 1000); 0 is an eighth of the picture's shorter side,
+    so tell it where patches are to have the letters of whole pictures. Lehtinen et al. 2018 (Noise2Noise),
+    arXiv:1803.04189, section 3.3.
 
-    Raises UsageError if the coverage is outside 0 to 0.9.
+    Raises UsageError if the coverage is outside 0 to 0.9, or the size outside 0 to 1000.
     """
     coverages = _values("coverage", coverage, clean, 0, 0.9)
+    sizes = _values("size", size, clean, 0, 1000)
     seeds = torch.randint(2**62, (len(clean),), generator=rng, device=clean.device).tolist()
     _, channels, height, width = clean.shape
     sheets = [
-        _write(height, width, channels, share, np.random.default_rng(seed))
-        for share, seed in zip(coverages, seeds, strict=True)
+        _write(height, width, channels, share, round(largest) or min(height, width) // 8, np.random.default_rng(seed))
+        for share, largest, seed in zip(coverages, sizes, seeds, strict=True)
     ]
     sheet = _batch(np.stack(sheets), clean).to(clean.dtype) / 255  # (N, C + 1, H, W)
     return clean * (1 - sheet[:, channels:]) + sheet[:, :channels]
 
 
-def _write(height: int, width: int, channels: int, coverage: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _write(
+    height: int, width: int, channels: int, coverage: float, largest: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Return a sheet (H, W, C + 1) of colours, already multiplied by their ink, and the ink itself."""
     from PIL import Image
 
     planes = [Image.new("L", (width, height)) for _ in range(channels + 1)]
     while np.asarray(planes[-1]).mean() < 255 * coverage:
-        stamp = _stamp(min(height, width), rng)
+        stamp = _stamp(largest, rng)
         place = tuple(int(rng.uniform(-s / 2, p - s / 2)) for s, p in zip(stamp.size, (width, height), strict=True))
         colour = [int(value) for value in rng.integers(0, 256, channels)]
         for plane, value in zip(planes, [*colour, 255], strict=True):
@@ -82,12 +87,12 @@ def _write(height: int, width: int, channels: int, coverage: float, rng: np.rand
     return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
 
-def _stamp(side: int, rng: np.random.Generator) -> Any:
-    """Draw a word of 3 to 12 letters, up to an eighth of the picture's side high, turned by any angle."""
+def _stamp(largest: int, rng: np.random.Generator) -> Any:
+    """Draw a word of 3 to 12 letters of 10 to ``largest`` pixels, turned by any angle."""
     from PIL import Image, ImageDraw
 
     word = "".join(rng.choice(list(string.ascii_letters + string.digits), rng.integers(3, 13)))
-    font = _font(int(rng.integers(10, max(11, side // 8 + 1))))
+    font = _font(int(rng.integers(10, max(11, largest + 1))))
     left, top, right, bottom = font.getbbox(word)
     stamp = Image.new("L", (int(right - left) + 1, int(bottom - top) + 1))
     ImageDraw.Draw(stamp).text((-left, -top), word, fill=255, font=font)

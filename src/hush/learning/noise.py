@@ -124,7 +124,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
     "poisson": {"peak": (1e-3, 1e6)},
     "salt_pepper": {"amount": (0, 1), "salt": (0, 1)},
     "speckle": {"sigma": (0, 1e6)},
-    "text": {"coverage": (0, 0.9)},
+    "text": {"coverage": (0, 0.9), "size": (0, 1000)},
     "uniform": {"amplitude": (0, 1e6)},
 }
 """The least and the greatest value of each option; checked once, when a specification is read."""
