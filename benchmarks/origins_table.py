@@ -31,8 +31,17 @@ def rows(study: dict[str, Any]) -> Iterator[list[str]]:
         if evaluation["clip"] or not told:
             continue
         parameters = [f"{source['parameters']:,}" if "parameters" in source else "" for source in (row, origin)]
-        figures = [" / ".join(FORMS[name].format(source[name]) for name in told) for source in (row, origin)]
+        figures = [_figures(source, told) for source in (row, origin)]
         yield [f"{study['study']}: {row['training']}", evaluation["about"].lower(), *parameters, *figures]
+
+
+def _figures(source: dict[str, Any], names: list[str]) -> str:
+    """Return figures, and those of the noisy input where they are known."""
+    ours, given = (
+        " / ".join(FORMS[name].format(source[name + suffix]) for name in names if name + suffix in source)
+        for suffix in ("", "_input")
+    )
+    return f"{ours} from {given}" if given else ours
 
 
 def main() -> None:

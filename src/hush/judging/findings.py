@@ -85,7 +85,11 @@ class Findings:
         entry["origin"] = dict(origin)
         if origin and "parameters" in plan.origin:
             entry["origin"]["parameters"] = plan.origin["parameters"]
-        entry["reached"] = {name: _reached(entry[name], value, name) for name, value in entry["origin"].items()}
+        entry["reached"] = {
+            name: _reached(entry[name], value, name)
+            for name, value in entry["origin"].items()
+            if not name.endswith("_input")  # what was given is no merit
+        }
         entry["warning"] = _warning(entry)
         return entry
 
