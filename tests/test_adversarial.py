@@ -280,3 +280,20 @@ def test_several_processes_are_refused(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(Processes, "join", classmethod(lambda cls, device: cls(CPU, 0, 2)))
     with pytest.raises(RecipeError, match="without torchrun"):
         next(train(recipe_of(**settings_of(photos)), tmp_path / "run"))
+
+
+def test_a_critic_of_features_learns_what_reads_them_and_nothing_else():
+    torch.manual_seed(0)
+    critic = build_discriminator("feature_discriminator(width=4)").eval()
+    noisy, picture = torch.rand(2, 3, 3, 64, 64)
+    scores = critic(picture, noisy)
+    assert scores.shape == (3, 5, 15, 15)  # five layers of AlexNet, the finest a quarter as large
+    assert sum(p.numel() for p in critic.parameters() if p.requires_grad) < 20_000
+    assert not any("convolutions" in name for name in critic.state_dict())  # the features are no part of it
+    picture.requires_grad_(True)
+    critic(picture, noisy).mean().backward()
+    assert picture.grad.abs().sum() > 0  # but let through what a restorer learns by
+    torch.testing.assert_close(critic(picture[1:], noisy[1:]), critic(picture, noisy)[1:])  # judged one by one
+    with pytest.raises(UsageError, match="noisy view"):
+        critic(picture)
+    assert build_discriminator("feature_discriminator(conditional=false, width=4)")(picture).shape[1] == 5

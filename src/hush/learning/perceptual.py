@@ -52,7 +52,8 @@ class Features(nn.Module):
             self.convolutions.append(nn.Conv2d(inputs, outputs, kernel, stride, padding))
         self.taken = tuple(taken)
         widths = [layer[1] for layer in layers if len(layer) == 5]
-        self.heads = nn.ParameterList(torch.zeros(widths[i]) for i in taken)
+        self.widths = tuple(widths[i] for i in taken)
+        self.heads = nn.ParameterList(map(torch.zeros, self.widths))
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """Return the features of a batch (N, 3, H, W) in [0, 1], each (N, C, h, w)."""
@@ -135,12 +136,12 @@ def distance(first: Tensor, second: Tensor, features: Features) -> Tensor:
     """Return the LPIPS distance (N,) of two batches (N, 3, H, W) in [0, 1]; differentiable."""
     total = first.new_zeros(len(first))
     for head, one, other in zip(features.heads, features(first), features(second), strict=True):
-        difference = (_unit(one) - _unit(other)).square()
+        difference = (unit(one) - unit(other)).square()
         total = total + torch.einsum("nchw,c->nhw", difference, head).mean(dim=(1, 2))
     return total
 
 
-def _unit(features: Tensor) -> Tensor:
+def unit(features: Tensor) -> Tensor:
     """Scale the features of each place to length 1; a smooth root, since the gradient of the plain one is not finite
     at 0."""
     return features * (features.square().sum(dim=1, keepdim=True) + 1e-20).rsqrt()
@@ -156,7 +157,7 @@ def perceptual(restored: Tensor, clean: Tensor, *, network: str = "alexnet") -> 
     """
     features = open_features(network, restored.device)
     with torch.autocast(restored.device.type, enabled=False):
-        views = [_prepared(batch.float(), network) for batch in (restored, clean)]
+        views = [prepared(batch.float(), network) for batch in (restored, clean)]
         return distance(views[0], views[1], features).mean()
 
 
@@ -171,7 +172,7 @@ def lpips(restored: NDArray[Any], clean: NDArray[Any], *, network: str = "alexne
     if restored.shape != clean.shape:
         raise PictureError(f"restored is {restored.shape}, clean is {clean.shape}; only images of one shape compare")
     features = open_features(network, torch.device("cpu"))
-    batches = [_prepared(_as_batch(image), network) for image in (restored, clean)]
+    batches = [prepared(_as_batch(image), network) for image in (restored, clean)]
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
         return float(distance(batches[0], batches[1], features))
 
@@ -186,7 +187,7 @@ def _as_batch(image: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))
 
 
-def _prepared(batch: Tensor, network: str) -> Tensor:
+def prepared(batch: Tensor, network: str) -> Tensor:
     """Return three channels of at least the size that leaves a feature. Raises PictureError for other channels."""
     channels, height, width = batch.shape[1:]
     if channels not in (1, 3):

@@ -29,7 +29,10 @@ CLASSIFIERS = {
     "resnet34": "hush.learning.networks.resnet34:ResNet34",
     "resnet_classifier": "hush.learning.networks.classifiers:ResNetClassifier",
 }
-DISCRIMINATORS = {"patch_discriminator": "hush.learning.networks.discriminators:PatchDiscriminator"}
+DISCRIMINATORS = {
+    "patch_discriminator": "hush.learning.networks.discriminators:PatchDiscriminator",
+    "feature_discriminator": "hush.learning.networks.discriminators:FeatureDiscriminator",
+}
 
 
 def build_network(spec: str) -> nn.Module:
