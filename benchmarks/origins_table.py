@@ -32,7 +32,8 @@ def rows(study: dict[str, Any]) -> Iterator[list[str]]:
             continue
         parameters = [f"{source['parameters']:,}" if "parameters" in source else "" for source in (row, origin)]
         figures = [_figures(source, told) for source in (row, origin)]
-        yield [f"{study['study']}: {row['training']}", evaluation["about"].lower(), *parameters, *figures]
+        noise = evaluation["about"][:1].lower() + evaluation["about"][1:]
+        yield [f"{study['study']}: {row['training']}", noise, *parameters, *figures]
 
 
 def _figures(source: dict[str, Any], names: list[str]) -> str:
