@@ -247,7 +247,9 @@ def make_folder(path: Path) -> None:
 
 def _check_folder(path: Path) -> None:
     """Raise PictureError if a folder that is not there cannot be made, as far as what is above it tells."""
-    above = next(parent for parent in path.parents if parent.exists())
+    above = next((parent for parent in path.parents if parent.exists()), None)
+    if above is None:
+        return  # a disk that is not there: making the folder will say so
     if not above.is_dir():
         raise PictureError(f"{above} is a file, so there is no folder in it. Choose another folder")
     if not os.access(above, os.W_OK | os.X_OK):
