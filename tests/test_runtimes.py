@@ -14,7 +14,7 @@ import pytest
 from hush.errors import MissingExtra, UsageError, WeightsError
 from hush.restoring import runtimes as module
 from hush.restoring import weights as weights_module
-from hush.restoring.runtimes import RUNTIMES, Limits, open_runtime, side_by_side
+from hush.restoring.runtimes import RUNTIMES, Limits, OpenVINORuntime, open_runtime, side_by_side
 from hush.restoring.weights import Weights, WeightsEntry, open_weights
 from tiny import darkening_numbers, random_numbers, write_tiny
 
@@ -133,13 +133,30 @@ def test_callers_side_by_side_get_what_one_gets(count: int, weights: Weights) ->
 
 
 def test_a_failed_call_leaves_its_stream_to_the_next(weights: Weights) -> None:
-    beside = side_by_side(open_runtime(weights, runtime="openvino"), 2)
+    class Failing:
+        def infer(self, *_: object, **__: object) -> None:
+            raise RuntimeError("no memory")
+
+    run = OpenVINORuntime(weights, "exact", None)
+    idle = run._opened.result()[0]
+    working = idle.get()
+    idle.put(Failing())
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no memory"):
+            run(*batch(1, 8, 8))
+    assert isinstance(idle.get_nowait(), Failing)  # else the next call would wait for ever
+    idle.put(working)
+    np.testing.assert_allclose(run(*batch(1, 8, 8)), expected(*batch(1, 8, 8)), atol=2e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_more_callers_than_threads_are_served(threads: int, weights: Weights) -> None:
+    beside = side_by_side(open_runtime(weights, runtime="openvino", precision="exact", threads=threads), 4)
     assert beside is not None
-    noisy, sigma_map = batch(1, 8, 8)
-    for _ in range(3):
-        with pytest.raises(UsageError):
-            beside(noisy[0], sigma_map)
-    assert beside(noisy, sigma_map).shape == noisy.shape
+    batches = [batch(1, 16 + i, 20) for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for pair, restored in zip(batches, pool.map(lambda pair: beside(*pair), batches), strict=True):
+            np.testing.assert_allclose(restored, expected(*pair), atol=2e-6)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

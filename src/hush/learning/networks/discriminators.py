@@ -66,10 +66,9 @@ class PatchDiscriminator(nn.Module):
 class FeatureDiscriminator(nn.Module):
     """Judge pictures by the fixed features of a network that was trained to tell things apart.
 
-    Only what reads the features is learnt, a small stack per layer, so it tells restored from clean pictures after a
-    few hundred steps, where a critic that starts from pixels still guesses. Sauer, Chitta, Müller, Geiger: Projected
-    GANs Converge Faster, NeurIPS 2021, arXiv:2111.01007. What learnt from it must not be judged by LPIPS of the same
-    features.
+    Only what reads the features is learnt, a small stack per layer, so it is of use after a few hundred steps, where a
+    critic that starts from pixels still guesses. Sauer, Chitta, Müller, Geiger: Projected GANs Converge Faster, NeurIPS
+    2021, arXiv:2111.01007. What learnt from it must not be judged by LPIPS of the same features.
 
     Args:
         channels: of the pictures, 1 or 3.
