@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from hush.imaging.arrays import luminance
-from hush.imaging.files import find_pictures, read
+from hush.imaging.files import read
+from hush.imaging.finding import find_pictures
 from hush.learning.config import read_recipe
 from hush.learning.datasets import Batch
 from hush.learning.methods.supervised import Supervised

@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import HushError, need
-from hush.imaging.files import find_pictures, read
+from hush.imaging.files import read
+from hush.imaging.finding import find_pictures
 from hush.imaging.metrics import psnr, ssim, to_eight_bit
 from hush.imaging.pages import Page
 from hush.judging.intervals import bootstrap_interval

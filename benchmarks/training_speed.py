@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from hush.imaging.files import find_pictures
+from hush.imaging.finding import find_pictures
 from hush.judging.protocol import cores, processor
 from hush.learning.config import LengthConfig, Recipe, read_recipe
 from hush.learning.datasets import open_dataset

@@ -172,7 +172,7 @@ def test_an_unforeseen_error_is_one_line_unless_debugging(folder, monkeypatch, c
     def fail(*arguments, **options):
         raise RuntimeError("a wheel\ncame off")
 
-    monkeypatch.setattr("hush.imaging.files.find_pictures", fail)
+    monkeypatch.setattr("hush.imaging.finding.find_pictures", fail)
     assert run(["denoise", "x.png"]) == 1
     assert capsys.readouterr().err == (
         "hush: RuntimeError: a wheel came off. Run it with --debug to see where, and report it\n"
@@ -191,7 +191,7 @@ def test_ctrl_c_ends_quietly(folder, monkeypatch, capsys):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hush.imaging.files.find_pictures", interrupt)
+    monkeypatch.setattr("hush.imaging.finding.find_pictures", interrupt)
     assert run(["estimate", "x.png"]) == 130
     assert capsys.readouterr().err.strip() == ""
 

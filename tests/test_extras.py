@@ -12,7 +12,8 @@ import tifffile
 
 from conftest import shared_data
 from hush.errors import MissingExtra, PictureError
-from hush.imaging.files import Metadata, Picture, find_pictures, output_path, read, read_pages, write, write_pages
+from hush.imaging.files import Metadata, Picture, read, read_pages, write, write_pages
+from hush.imaging.finding import find_pictures, output_path
 from hush.imaging.formats import heif
 from hush.imaging.formats.tags import directories
 

@@ -26,7 +26,8 @@ from PIL.TiffImagePlugin import IFDRational
 from conftest import shared_data
 from hush.errors import MissingExtra, PictureError
 from hush.imaging import files
-from hush.imaging.files import Metadata, Picture, find_pictures, is_picture, output_path, read, write
+from hush.imaging.files import Metadata, Picture, read, write
+from hush.imaging.finding import find_pictures, is_picture, output_path
 from hush.imaging.formats import FORMATS, png, tiff
 from hush.imaging.formats.jpeg import JpegCoding
 from hush.imaging.formats.picture import check_size

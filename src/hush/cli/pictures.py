@@ -134,7 +134,7 @@ def _tell(result: FileResult | FileFailure | FileSkipped, request: Request) -> N
 
 def _count(request: Request) -> tuple[int, int]:
     """Return how many pictures there are to restore, and how many results of an earlier run are left out."""
-    from hush.imaging.files import find_pictures
+    from hush.imaging.finding import find_pictures
 
     count, all_of_them = (
         len(find_pictures(request.inputs, recursive=request.recursive, results=results)) for results in (False, True)

@@ -43,7 +43,7 @@ def estimate(
     hush estimate photo.jpg
     hush estimate holiday/ --json
     """
-    from hush.imaging.files import find_pictures
+    from hush.imaging.finding import find_pictures
 
     rows: list[dict[str, Any]] = []
     failures: list[str] = []

@@ -1,4 +1,4 @@
-"""Find, read and write picture files.
+"""Read and write picture files; `hush.imaging.finding` says which.
 
 ``read`` and ``write`` keep everything but the pixels: bit depth, alpha, profile, EXIF, resolution, and the way the
 format coded it. What they cannot keep they refuse in one line.
@@ -7,9 +7,7 @@ format coded it. What they cannot keep they refuse in one line.
 from __future__ import annotations
 
 import errno
-import glob
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,9 +16,9 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from hush.errors import HushError, MissingExtra, PictureError, UsageError
+from hush.errors import HushError, MissingExtra, PictureError
 from hush.imaging.arrays import check_array, check_finite
-from hush.imaging.formats import FORMATS, HEAD, SUFFIXES, format_of, recognise
+from hush.imaging.formats import FORMATS, HEAD, format_of, recognise
 from hush.imaging.formats.codecs import library_reason
 from hush.imaging.formats.picture import INTACT, Format, Metadata, Pages, Picture
 from hush.imaging.formats.stacks import names_itself
@@ -35,19 +33,14 @@ __all__ = [
     "check_names",
     "check_present",
     "copy",
-    "find_pictures",
-    "is_picture",
     "make_folder",
     "may_copy",
-    "output_path",
     "read",
     "read_pages",
     "write",
     "write_pages",
     "written_as",
 ]
-
-MARK = "-hush"  # in the name of a restored picture that lies beside its source
 
 
 def read(source: str | os.PathLike[str]) -> Picture:
@@ -340,99 +333,3 @@ def _reason(error: OSError) -> str:
         errno.EISDIR: "is a folder. Name a file in it",
     }
     return advice.get(error.errno or 0) or f"{error.strerror or error}. Check the disk and the path"
-
-
-def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Tell by its suffix whether a file is of a format that hush reads."""
-    return Path(path).suffix.lower() in SUFFIXES
-
-
-def find_pictures(
-    inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False, results: bool = False
-) -> list[Path]:
-    """Return the pictures that files, folders and patterns such as ``holiday/*.jpg`` name, each once.
-
-    Of a folder these are its files with a known suffix in natural order (2 before 10), without hidden ones;
-    ``recursive`` adds its subfolders. What was made of another of the pictures in an earlier run (photo-hush.jpg beside
-    photo.jpg) is left out, unless ``results`` are asked for. A named file is taken even if it is missing, so that
-    reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found, and
-    UsageError for an empty name, which would stand for the folder that one is in.
-    """
-    names = [os.fspath(entry) for entry in inputs]
-    if "" in names:
-        raise UsageError("an empty name among the inputs; name a picture, or . for this folder")
-    found = dict.fromkeys(path for name in names for path in _matches(name, recursive))
-    if not found:
-        raise PictureError(_nothing_found(names, recursive))
-    made = set() if results else {_written(path.with_stem(path.stem + MARK)) for path in found if path.name}
-    return [path for path in found if path not in made]
-
-
-def _nothing_found(names: list[str], recursive: bool) -> str:
-    deeper = [name for name in names if Path(name).is_dir() and any(entry.is_dir() for entry in Path(name).iterdir())]
-    if deeper and not recursive:
-        advice = f"There are folders in {deeper[0]}: add --recursive to search them"
-    else:
-        advice = f"Name files, or folders with {' '.join(SUFFIXES)}"
-    return f"{', '.join(names) or 'no input'}: no pictures found. {advice}"
-
-
-def _matches(name: str, recursive: bool) -> Iterator[Path]:
-    """Yield what one input stands for."""
-    path = Path(name)
-    if os.path.isdir(path):  # unlike a Path it does not mind a name that is too long
-        try:
-            yield from _pictures_among(path.rglob("*") if recursive else path.iterdir(), path)
-        except OSError as error:
-            raise PictureError(f"{path}: {_reason(error)}") from error
-    elif os.path.exists(path) or not glob.has_magic(name):
-        yield path
-    else:
-        for match in sorted(map(Path, glob.glob(name, recursive=True)), key=natural_order):
-            if match.is_dir() and recursive:
-                yield from _matches(str(match), recursive)
-            elif match.is_file() and is_picture(match):
-                yield match
-
-
-def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
-    """Return the pictures among a folder's files in natural order."""
-    files = (
-        path
-        for path in entries
-        if is_picture(path) and path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
-    return sorted(files, key=natural_order)
-
-
-def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:
-    """Return a sorting key by which ``img2`` comes before ``img10``."""
-    parts = [re.findall("([0-9]+)|([^0-9]+)", part.casefold()) for part in path.parts]
-    return [[(not digits, int(digits or 0), text) for digits, text in part] for part in parts]
-
-
-def _written(path: Path) -> Path:
-    """Return the name under which a picture is written: camera raw becomes a TIFF."""
-    return path.with_suffix(".tif") if SUFFIXES.get(path.suffix.lower()) == "raw" else path
-
-
-def output_path(
-    source: str | os.PathLike[str],
-    out: str | os.PathLike[str] | None = None,
-    *,
-    out_is_folder: bool = False,
-    base: str | os.PathLike[str] | None = None,
-) -> Path:
-    """Return where the restored form of a picture goes.
-
-    Without ``out`` beside its source, as ``photo-hush.jpg``; with a folder there under its own name (below ``base``
-    with its subfolders), or with the mark if that folder is its own; else to ``out`` itself. Camera raw becomes .tif.
-    """
-    source = Path(source)
-    marked = _written(source.with_stem(source.stem + MARK))
-    if out is None:
-        return marked
-    if not out_is_folder:
-        return Path(out)
-    target = _written(Path(out) / (source.relative_to(base) if base is not None else source.name))
-    return target.with_name(marked.name) if target.resolve() == source.resolve() else target

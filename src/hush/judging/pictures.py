@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hush.errors import PictureError, UsageError
-from hush.imaging.files import find_pictures
+from hush.imaging.finding import find_pictures
 from hush.judging.blocks import Block, read_blocks
 
 PAIRS = "pairs:"

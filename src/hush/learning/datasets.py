@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hush.errors import PictureError, RecipeError, UsageError
-from hush.imaging.files import find_pictures
+from hush.imaging.finding import find_pictures
 from hush.names import Call, check_options, find, parse_call
 
 

@@ -161,7 +161,8 @@ def denoise_file(
 
     Raises PictureError if the source cannot be read, or the target exists and may not be replaced.
     """
-    from hush.imaging.files import check_names, output_path, read_pages
+    from hush.imaging.files import check_names, read_pages
+    from hush.imaging.finding import output_path
 
     options = options or DenoiseOptions()
     started = time.perf_counter()

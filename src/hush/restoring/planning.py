@@ -71,7 +71,8 @@ def plan_files(
 
     Raises UsageError for an output that does not fit, and PictureError if there is no picture, or no mask.
     """
-    from hush.imaging.files import check_present, find_pictures, output_path
+    from hush.imaging.files import check_present
+    from hush.imaging.finding import find_pictures, output_path
 
     options = options or DenoiseOptions()
     inputs = list(inputs)
@@ -120,7 +121,7 @@ def _base(source: Path, inputs: list[str | Path]) -> Path | None:
 
 def _is_folder(out: str | Path, inputs: list[str | Path], count: int) -> bool:
     """Say whether an output is meant as a folder."""
-    from hush.imaging.files import is_picture
+    from hush.imaging.finding import is_picture
 
     path = Path(out)
     many = count > 1 or any(Path(source).is_dir() for source in inputs)
