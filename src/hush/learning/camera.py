@@ -45,6 +45,7 @@ SHOT = 1e-4  # variance of the noise for each unit of light at ISO 100; Brooks e
 SOFTEST = 1.0  # pixels, of a lens
 FINEST, COARSEST = 0.6, 4.0  # pixels, of the filters on luminance
 BLOTCH = 4.0  # pixels; the widest smoothing of colours
+DIMMEST = 4.0  # stops that a dim scene lacks at most
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Exposure:
     """Of the size; 1 for pictures that nobody resized."""
     quality: Tensor
     """(N,): of JPEG, 101 for none."""
+    light: Tensor
+    """By what the scene's light is multiplied; 1 where it is not dim."""
 
     def only(self, chosen: Tensor) -> Exposure:
         """Return that of the chosen (N,) pictures."""
@@ -105,6 +108,7 @@ def camera(
     quiet: float | Tensor = 0.05,
     binned: float | Tensor = 0.15,
     compressed: float | Tensor = 0.6,
+    dim: float | Tensor = 0,
 ) -> Degraded:
     """Take a clean sRGB picture again, with a camera of its own for each picture.
 
@@ -119,11 +123,13 @@ def camera(
         quiet: share of pictures without noise of the sensor.
         binned: share of pictures that were made smaller, so that their noise is white.
         compressed: share of pictures that went through JPEG.
+        dim: share of pictures of dim scenes, which stay dark: light is halved up to 4 times. In the shadows tones are
+            nearly proportional to light, and noise grows with them, as it does not in brighter ones.
     """
     colour = clean.shape[1] == 3
     light = clean.float().clamp(0, 1)
     light = light if colour else light.reshape(-1, 1, *clean.shape[-2:]).expand(-1, 3, -1, -1)
-    shares = [_repeated(value, len(light) // len(clean)) for value in (stops, quiet, binned, compressed)]
+    shares = [_repeated(value, len(light) // len(clean)) for value in (stops, quiet, binned, compressed, dim)]
     exposure = draw_exposure(len(light), rng, clean.device, *shares)
     noisy, target = filter_views(*expose(light, exposure, rng), exposure)
     noisy = compress(noisy, exposure, rng)
@@ -148,6 +154,7 @@ def draw_exposure(
     quiet: float | Tensor = 0.05,
     binned: float | Tensor = 0.15,
     compressed: float | Tensor = 0.6,
+    dim: float | Tensor = 0,
 ) -> Exposure:
     """Draw cameras; arguments as of `camera`."""
 
@@ -192,13 +199,14 @@ def draw_exposure(
         colour=1 + blotch * uniform(0, 0.6),
         factor=torch.where(chance(0.3), torch.exp2(uniform(-0.5, 1.0)), 1.0),
         quality=torch.where(chance(compressed), uniform(65, 100), 101.0).flatten(),
+        light=torch.where(chance(dim), torch.exp2(-uniform(0, DIMMEST)), 1.0),
     )
 
 
 def expose(light: Tensor, exposure: Exposure, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return what a sensor gives of sRGB light (N, 3, H, W): noisy and without noise, in sRGB, before filters."""
     linear = to_linear(undo_tone(light, exposure.toned))
-    raw = undo_gains(mix_colours(linear, exposure.matrix), exposure.gains)
+    raw = exposure.light * undo_gains(mix_colours(linear, exposure.matrix), exposure.gains)
     raw = blur(raw, exposure.softness, SOFTEST).clamp(0, 1)
     clean = (raw * exposure.gains).clamp(0, 1)
     noise = torch.empty_like(clean)

@@ -28,6 +28,7 @@ def draw(bench: Bench, target: Path) -> None:
     need("matplotlib", "train")
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     channels, cell = next(((c, cell) for c in CHANNELS if (cell := bench.shown(c))), (0, ("", "")))
     times, quality = bench.timed(channels), bench.figures(cell)
@@ -41,7 +42,9 @@ def draw(bench: Bench, target: Path) -> None:
         axes.set(xscale="log", xlabel="seconds per megapixel (logarithmic): faster to the left", ylabel="PSNR in dB")
         axes.set_title(f"{cell[0]}, {cell[1]}: {bench.report.protocol['runtime']['threads']} threads of "
                        f"{bench.report.protocol['machine']['processor']}", loc="left")  # fmt: skip
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.1, y=0.08)
         axes.grid(alpha=0.25, which="both", linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
