@@ -190,6 +190,19 @@ def test_noise_of_the_sensor_is_stronger_in_the_light_before_curves_and_clipped_
     assert torch.isfinite(white).all()
 
 
+def test_dim_scenes_stay_dark_and_their_noise_grows_with_light():
+    slope = torch.linspace(0.1, 0.9, 64).expand(24, 3, 64, 64)
+    growth, means = [], []
+    for share in (0, 1):
+        degraded = camera(slope, rng(4), stops=5, quiet=0, binned=1, compressed=0, dim=share)
+        assert degraded.clean is not None
+        noise = degraded.noisy - degraded.clean
+        growth.append(float(noise[..., 40:].std(dim=(1, 2, 3)).div(noise[..., :24].std(dim=(1, 2, 3))).median()))
+        means.append(float(degraded.clean.mean()))
+    assert means[1] < 0.75 * means[0]
+    assert growth[1] > 1.2 * growth[0]
+
+
 def test_gray_pictures_stay_gray_and_tiny_ones_are_taken():
     gray = camera(torch.rand(2, 1, 24, 20), rng(), stops=3)
     assert gray.noisy.shape == (2, 1, 24, 20)
@@ -261,7 +274,7 @@ def test_blind_weights_restore_without_being_told():
 
 
 def test_draws_differ_from_picture_to_picture():
-    exposure = draw_exposure(64, rng(), torch.device("cpu"), torch.linspace(0, 6, 64))
+    exposure = draw_exposure(64, rng(), torch.device("cpu"), torch.linspace(0, 6, 64), dim=0.5)
     for name, value in vars(exposure).items():
         assert len(value) == 64, name
         assert len(torch.unique(value.reshape(64, -1).double(), dim=0)) > 1, name
