@@ -238,7 +238,7 @@ def test_the_official_file_fills_the_encoder(photos, tmp_path, monkeypatch):
     recipe = recipe_of(method="supervised", network="resnet34_unet(width=4, widths=[8, 8, 8, 8, 8])", **content)
     for number, source in enumerate([tmp_path / "resnet34.pth", address + digits]):
         (report, *_) = train(recipe, tmp_path / f"{number}", start=f"encoder={source}", extras=False)
-        assert report.unfitting == ["encoder.fc.bias", "encoder.fc.weight"]
+        assert report.notes == ["these layers did not fit and start afresh: encoder.fc.bias, encoder.fc.weight"]
         learnt = load_state(tmp_path / f"{number}" / "last.safetensors")["numbers"]
         assert torch.equal(learnt["encoder.layer3.4.conv1.weight"], official["layer3.4.conv1.weight"])
     with pytest.raises(WeightsError, match="has checksum"):

@@ -46,6 +46,10 @@ def test_overrides_reach_nested_keys_and_keep_specifications_as_text():
     assert recipe.data.root == "some/where"
 
 
+def test_a_folder_may_be_called_like_a_number():
+    assert read_recipe("gaussian", ["data.root=2024"]).data.root == "2024"
+
+
 def test_a_recipe_survives_json():
     recipe = read_recipe("gaussian")
     assert build(Recipe, json.loads(json.dumps(to_dict(recipe))), "json") == recipe
@@ -65,6 +69,9 @@ def test_a_recipe_survives_json():
         ("optimiser.rate=-1", "optimiser: rate is -1"),
         ("precision=f16", "precision is 'f16'"),
         ("seed", "write key=value"),
+        ("data.gray=5", "gray is 5; it is a share, from 0 to 1"),
+        ("optimiser.average=2", "average is 2; it is a share, from 0 to 1"),
+        ("untold=20", "untold is 20; it is a share, from 0 to 1"),
     ],
 )
 def test_mistakes_are_named(override, message):

@@ -36,6 +36,19 @@ def test_folder_lists_pictures_below_it(tmp_path):
     assert names(open_dataset("folder(recursive=false)", tmp_path).train) == ["b2.png", "b10.png"]
 
 
+def test_pictures_of_run_directories_are_no_data(tmp_path, monkeypatch):
+    draw(tmp_path / "photos" / "a.png")
+    draw(tmp_path / "photos" / "runs" / "mine" / "curves.png")
+    draw(tmp_path / "photos" / "runs" / "mine" / "samples" / "step-1.png")
+    for name in ("log.jsonl", "recipe.json"):
+        (tmp_path / "photos" / "runs" / "mine" / name).write_text("{}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert [item.name for item in open_dataset("folder", "~/photos").train] == ["a.png"]
+    (tmp_path / "photos" / "a.png").unlink()
+    with pytest.raises(PictureError, match="no pictures but those of run directories"):
+        open_dataset("folder", tmp_path / "photos")
+
+
 def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(PictureError, match="nowhere: no such folder"):
         open_dataset("folder", tmp_path / "nowhere")

@@ -42,6 +42,8 @@ def test_null_means_nothing_and_overrides_are_those_of_the_recipe(tmp_path):
     order = read_order(write(tmp_path), ["length.steps=3", "data.root=elsewhere"])
     assert (order.out, order.start) == (None, None)
     assert (order.recipe.length.steps, order.recipe.data.root) == (3, "elsewhere")
+    empty = read_order(write(tmp_path, save_weight_path="", load_weigth_path=""))
+    assert (empty.out, empty.start) == (None, None)
     with pytest.raises(RecipeError, match="did you mean 'length'"):
         read_order(write(tmp_path), ["lenth.steps=3"])
 

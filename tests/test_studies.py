@@ -84,7 +84,8 @@ def test_shipped_studies_are_right_but_for_the_data(name, setting, monkeypatch):
     assert study.needs
     alone = [run for run in plan_runs(study) if not run.training.ensemble]  # an ensemble shares another's run
     assert len({run.identity for run in alone}) == len(alone) == len({run.identity for run in plan_runs(study)})
-    steps = {plan.recipe.length.steps for plan in study.trainings.values() if plan.recipe.method != "classification"}
+    anew = [plan for plan in study.trainings.values() if plan.recipe.method != "classification" and not plan.start]
+    steps = {plan.recipe.length.steps for plan in anew}
     assert len(steps) <= 1, "equal steps for all"
 
 
@@ -366,6 +367,13 @@ def test_further_metrics_and_only_good_inputs(tmp_path):
         finish(read_study(write(tmp_path, text.replace("14.5", "90"))), tmp_path / "out")
     with pytest.raises(HushError, match="did you mean 'lpips'"):
         finish(read_study(write(tmp_path, 'metrics = ["lpip"]\n' + text)), tmp_path / "other")
+
+
+def test_a_setting_of_a_training_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"no training 'bb' \(did you mean 'b'\?\)\. Known: a, b"):
+        read_study(write(tmp_path), overrides=["trainings.bb.loss=mse"])
+    with pytest.raises(RecipeError, match="no evaluation 'noize'"):
+        read_study(write(tmp_path), overrides=["evaluations.noize.pictures=2"])
 
 
 def test_a_setting_may_reach_every_evaluation(tmp_path):

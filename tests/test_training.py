@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +16,12 @@ import torch
 from PIL import Image
 
 from hush.cli.following import training_line
-from hush.errors import RecipeError, TrainingError
+from hush.errors import PictureError, RecipeError, TrainingError, WeightsError
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
-from hush.learning.runs import draw_curves, read_log
+from hush.learning.networks.limits import NetworkLimits
+from hush.learning.runs import draw_curves, open_saved, read_log
+from hush.learning.torch_runtime import read_numbers
 from hush.learning.training import Progress, train
 from hush.learning.validation import falls_short
 from hush.restoring.weights import open_weights
@@ -194,8 +198,8 @@ def test_starting_from_weights_names_what_does_not_fit(pictures, tmp_path):
     list(train(tiny(pictures, *settings), tmp_path / "first"))
     wider = tiny(pictures, *settings, "network=drunet(widths=[8, 24], blocks=1, unshuffle=2)")
     first = next(iter(train(wider, tmp_path / "second", start=tmp_path / "first" / "last.onnx")))
-    assert "body.0.first.weight" in first.unfitting
-    assert "head.weight" not in first.unfitting
+    assert "body.0.first.weight" in first.notes[0]
+    assert "head.weight" not in first.notes[0]
     with pytest.raises(RecipeError, match="not one layer fits"):
         next(
             iter(
@@ -233,7 +237,7 @@ def test_a_classifier_learns_and_becomes_part_of_a_guided_network(pictures, tmp_
     guided = f"network=guided_unet(classifier='{classifier}', classes=4, widths=[8, 12])"
     start = f"classifier={tmp_path / 'first' / 'last.safetensors'}"
     (report,) = train(tiny(pictures, *settings, guided, "length.steps=2"), tmp_path / "second", start=start)
-    assert report.unfitting == []
+    assert report.notes == []
     first, second = numbers(tmp_path / "first"), numbers(tmp_path / "second")
     assert all(torch.equal(value, second[f"classifier.{name}"]) for name, value in first.items())
     assert (tmp_path / "second" / "best.onnx").exists()
@@ -263,6 +267,105 @@ def test_a_run_that_is_left_can_be_resumed(pictures, tmp_path):
     reports = train(tiny(pictures, "length.steps=100000"), tmp_path / "run", resume=True)
     assert next(reports).step > left
     reports.close()
+
+
+def test_a_resumed_run_refuses_another_network_and_keeps_its_recipe(pictures, tmp_path):
+    run = tmp_path / "run"
+    list(train(tiny(pictures, "length.steps=2"), run))
+    before = (run / "recipe.json").read_text()
+    for key, value in [
+        ("network", "drunet(widths=[8, 24], blocks=1, unshuffle=2)"),
+        ("method", "noise2noise"),
+        ("optimiser.name", "adamw"),
+    ]:
+        with pytest.raises(TrainingError, match=f"is of {key} = .*the recipe says '{re.escape(value)}'"):
+            next(train(tiny(pictures, "length.steps=4", f"{key}={value}"), run, resume=True))
+        assert (run / "recipe.json").read_text() == before
+    with pytest.raises(RecipeError, match="leave out --from"):
+        next(train(tiny(pictures, "length.steps=4"), run, resume=True, start="gaussian"))
+
+
+def test_a_resumed_run_says_what_has_changed(pictures, tmp_path):
+    list(train(tiny(pictures, "length.steps=2"), tmp_path / "run"))
+    changed = tiny(pictures, "length.steps=4", "loss=mse", "optimiser.rate=1e-4", f"data.root={pictures}/.")
+    report = next(train(changed, tmp_path / "run", resume=True))
+    assert report.notes == [
+        "going on with another recipe: loss = 'mse' (was 'log_mse'), optimiser.rate = 0.0001 (was 0.002)"
+    ]
+
+
+def test_what_ended_before_its_first_checkpoint_is_begun_anew(pictures, tmp_path):
+    run = tmp_path / "run"
+    list(train(tiny(pictures, "length.steps=2"), run))
+    for path in run.glob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(TrainingError, match="before its first checkpoint; start it anew without --resume"):
+        next(train(tiny(pictures, "length.steps=2"), run, resume=True))
+    list(train(tiny(pictures, "length.steps=3"), run))
+    assert [entry["step"] for entry in read_log(run)][-1] == 3
+    assert (run / "best.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "best.onnx", "curves.png"])
+def test_somebody_elses_files_are_not_overwritten(name, pictures, tmp_path):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(TrainingError, match=f"holds {re.escape(name)}, and is no run directory"):
+        next(train(tiny(pictures, "length.steps=2"), tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_an_out_that_cannot_be_is_named(pictures, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match=r"cannot be written \(Not a directory\)\. Choose another --out"):
+        next(train(tiny(pictures, "length.steps=2"), tmp_path / "file"))
+
+
+def test_a_broken_held_out_picture_costs_no_steps(pictures, tmp_path):
+    for path in pictures.glob("*.png"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "7.png").write_bytes((pictures / "7.png").read_bytes()[:200])
+    (tmp_path / "held.txt").write_text("7.png")
+    recipe = tiny(tmp_path, "length.steps=4", "validate_every=2", f"data.validation={tmp_path / 'held.txt'}")
+    with pytest.raises(PictureError, match=r"7\.png: .*learnt in 2 steps is kept: --resume goes on"):
+        list(train(recipe, tmp_path / "run"))
+    (tmp_path / "7.png").write_bytes((pictures / "7.png").read_bytes())
+    assert [report.step for report in train(recipe, tmp_path / "run", resume=True)][-1] == 4
+
+
+def test_pairs_that_would_get_more_noise_are_told(pictures, tmp_path):
+    for view in ("noisy", "clean"):
+        shutil.copytree(pictures, tmp_path / view)
+    pairs = ["length.steps=2", "data.set=pairs", f"data.root={tmp_path}"]
+    assert "noisy already" in next(train(tiny(pictures, *pairs), tmp_path / "first")).notes[0]
+    assert next(train(tiny(pictures, *pairs, "degradation="), tmp_path / "second")).notes == []
+
+
+class Halves(torch.nn.Module):
+    """A network of one's own that does not keep the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = NetworkLimits(channels=3, sigma_map=True, overlap=8)
+        self.only = torch.nn.Conv2d(3, 3, 2, stride=2)
+
+    def forward(self, noisy, *, sigma_map=None, label=None):
+        return self.only(noisy)
+
+
+def test_a_network_of_ones_own_is_tried_before_the_training(pictures, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    with pytest.raises(WeightsError, match=r"Halves fails on pictures of 1x1 pixels"):
+        next(train(tiny(pictures, "network=test_training:Halves", "length.steps=2"), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_is_no_weights_and_says_where_they_are(pictures, tmp_path):
+    list(train(tiny(pictures, "length.steps=2"), tmp_path / "run"))
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    for use in (open_saved, read_numbers):
+        with pytest.raises(WeightsError, match=r"a checkpoint.*the weights are best\.safetensors"):
+            use(checkpoint)
 
 
 def test_data_is_not_the_limit(pictures, tmp_path):

@@ -55,17 +55,21 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def load(reference: str) -> Any:
     """Import ``module:attribute``.
 
-    Raises UsageError if the module or the attribute does not exist.
+    Raises UsageError if the module or the attribute does not exist, or if somebody's own module cannot be imported.
     """
     module, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
-            raise  # the module is there, something that it imports is not
+            if module.startswith("hush."):
+                raise  # an extra is missing
+            raise UsageError(f"{reference}: {module!r} imports {error.name!r}, which is not installed") from error
         raise UsageError(f"{reference}: no module {module!r}; a part is named as module:attribute") from error
     except AttributeError as error:
         raise UsageError(f"{reference}: module {module!r} has no {attribute!r}") from error
+    except SyntaxError as error:
+        raise UsageError(f"{reference}: {error.filename}, line {error.lineno}: {error.msg}") from error
 
 
 def find(table: Mapping[str, Any], name: str, kind: str) -> Any:

@@ -14,11 +14,18 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from hush.errors import HushError
 
-ADVICE = {errno.ENOSPC: "Free some space, or write elsewhere"}
+ADVICE = {
+    errno.ENOSPC: "Free some space, or write elsewhere",
+    errno.EROFS: "The disk is read-only; write elsewhere",
+    errno.EACCES: "There is no permission; write elsewhere, or change it",
+    errno.ENOTDIR: "A part of the path is a file, not a folder",
+    errno.ENOENT: "Check the path",
+}
 INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
 
 
@@ -82,6 +89,21 @@ def _run(arguments: list[str]) -> int:
     return restore(request)
 
 
+def _own_place(error: BaseException) -> str:
+    """Return file and line of the user's own code that an error came through last; empty if it met none."""
+    import sysconfig  # here, since an unforeseen error is rare and start-up counts
+    import traceback
+
+    ours = [Path(__file__).parents[1], *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        f for f in frames if Path(f.filename).is_file() and not any(Path(f.filename).is_relative_to(o) for o in ours)
+    ]
+    script = Path(sys.argv[0]).resolve()
+    own = [frame for frame in own if Path(frame.filename).resolve() != script]
+    return f"{own[-1].filename}, line {own[-1].lineno}" if own else ""
+
+
 def _one_line(error: Exception) -> str:
     """Return what an error says: of hush, of the command line, or unforeseen."""
     if isinstance(error, HushError):
@@ -93,5 +115,7 @@ def _one_line(error: Exception) -> str:
         what = error.filename or "the output"
         text = f"{what}: {error.strerror or error}. " + ADVICE.get(error.errno or 0, "Run it with --debug to see where")
     else:
-        text = f"{type(error).__name__}: {error}. Run it with --debug to see where, and report it"
+        place = _own_place(error)
+        where = f"in {place}" if place else "Run it with --debug to see where, and report it"
+        text = f"{type(error).__name__}: {error}{' ' if place else '. '}{where}"
     return " ".join(text.split())

@@ -9,6 +9,7 @@ import typer
 
 from hush.cli.console import bar, complain, number, say, show_table
 from hush.cli.denoising import FLAG, DeviceOption, PrecisionOption, QualityOption, RuntimeOption, weight_names
+from hush.errors import UsageError
 
 if TYPE_CHECKING:
     from hush.judging.results import Report
@@ -70,7 +71,7 @@ def evaluate(
     """Measure weights on pictures, by the protocol of the field.
 
     Prints means with 95 % intervals, differences picture by picture, and the protocol.
-    Needs hush[train], since the noise is made as in training.
+    Needs the extra "train", since the noise is made as in training.
 
     \b
     hush evaluate --weights gaussian --weights classical:nlm \\
@@ -86,6 +87,10 @@ def evaluate(
         if word := choose_weights(name, quality).word:
             complain(word)
     to_stdout = json is not None and str(json) == "-"
+    for target in (None if to_stdout else json, csv):
+        if target is not None and (target.is_dir() or not target.absolute().parent.is_dir()):
+            what = "a folder; name a file in it" if target.is_dir() else "its folder is not there; make it first"
+            raise UsageError(f"{target}: {what}")
     with bar("judging") as show:
         report = judge(
             weights,
@@ -105,11 +110,11 @@ def evaluate(
             limit=limit,
             progress=show,
         )
-    report.save(json=None if to_stdout else json, csv=csv)
     if to_stdout:
         say(report.to_json())
     else:
         _show_report(report)
+    report.save(json=None if to_stdout else json, csv=csv)
     for entry in report.summary:
         if entry["warning"]:
             complain(f"WARNING: {_case(entry)}: {entry['weights']}: {entry['warning']}")

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from shlex import quote
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
@@ -103,8 +104,8 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
     with bar(name, 1.0) as show:
         for report in reports:
             show(report.share, description=training_line(report))
-            if report.unfitting:
-                complain(f"these layers did not fit and start afresh: {', '.join(report.unfitting)}")
+            for note in report.notes:
+                complain(note)
             if report.validation:
                 judged = report.validation
                 say(training_line(report))
@@ -115,7 +116,8 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
             f"WARNING: restored pictures ({judged['psnr']:.2f} dB) are further from the clean ones than the noisy "
             f"pictures were ({judged['psnr_input']:.2f} dB). Train longer, or look at {folder / 'curves.png'}"
         )
-    say(f"Run directory: {folder}. Use it: hush denoise PICTURE --weights {folder / 'best.onnx'}")
+    used = f" Use it: hush denoise PICTURE --weights {quote(str(folder / 'best.onnx'))}"
+    say(f"Run directory: {folder}.{used if (folder / 'best.onnx').exists() else ''}")
 
 
 def training_line(report: Progress) -> str:
@@ -152,6 +154,7 @@ def _until(asked: Event, reports: Generator[Report, None, None]) -> Iterator[Rep
 
 def _explain_resuming(folder: Path) -> None:
     if (folder / "checkpoint.safetensors").exists():
-        complain(f"stopped. Go on with: hush train {folder / 'recipe.json'} --out {folder} --resume")
+        recipe, out = quote(str(folder / "recipe.json")), quote(str(folder))
+        complain(f"stopped. Go on with: hush train {recipe} --out {out} --resume")
     else:
         complain(f"stopped before the first checkpoint; {folder} holds nothing to resume and may be deleted")

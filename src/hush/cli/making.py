@@ -184,7 +184,7 @@ def search(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Search for good settings of a recipe. Needs hush[search].
+    """Search for good settings of a recipe. Needs the extra "search".
 
     Trials that fall behind are ended early. After Ctrl-C or a kill the same
     command goes on, and more --trials go on from those that there are.
@@ -256,7 +256,7 @@ def list_parts(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[networks|classifiers|discriminators|noises|losses|metrics|datasets|methods|weights|recipes|studies]",
+            metavar="[networks|classifiers|discriminators|noises|losses|metrics|datasets|methods|weights|recipes|studies|searches]",
             autocompletion=section_names,
         ),
     ] = None,

@@ -160,8 +160,18 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
     for text in overrides:
         recipe_key = text.split(".")[0].split("=")[0].strip() in {f.name for f in fields(Recipe)} - {"name", "summary"}
         for one in [f"base.{text}"] if recipe_key else _for_all_evaluations(text, content):
+            _check_place(one, content)
             override(content, one)
     return _build({"name": path.stem, **content, "setting": setting}, str(path))
+
+
+def _check_place(setting: str, content: Mapping[str, Any]) -> None:
+    """Raise RecipeError if a setting is of a training or an evaluation that there is not: it would make a new one."""
+    table, *rest = setting.partition("=")[0].strip().split(".")
+    if table in ("trainings", "evaluations") and len(rest) > 1 and rest[0] not in content.get(table, {}):
+        known = content.get(table, {})
+        what = table.removesuffix("s")
+        raise RecipeError(f"--set {setting}: no {what} {rest[0]!r}{nearest(rest[0], known)}. Known: {', '.join(known)}")
 
 
 def _for_all_evaluations(text: str, content: Mapping[str, Any]) -> list[str]:

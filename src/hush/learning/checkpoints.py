@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ _TENSOR = "__tensor__"
 
 
 def save_state(path: str | Path, state: Any) -> None:
-    """Save nested dicts and lists of tensors, numbers and text; the file appears whole or not at all."""
+    """Save nested dicts and lists of tensors, numbers and text; the file appears whole or not at all.
+
+    Raises WeightsError if it cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors: dict[str, Tensor] = {}
@@ -27,8 +32,11 @@ def save_state(path: str | Path, state: Any) -> None:
         save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
         temporary.chmod(_usual_mode())
         os.replace(temporary, target)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{target}: cannot be written ({error}). Free some space, or write elsewhere") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _usual_mode() -> int:
@@ -53,9 +61,17 @@ def load_state(path: str | Path) -> Any:
             skeleton = json.loads(metadata["state"])
             return _put_together(skeleton, file.get_tensor)
     except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file; a run directory holds checkpoint.safetensors") from error
+        raise WeightsError(f"{path}: no such file") from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path}: damaged or no safetensors file ({error})") from error
+
+
+def no_weights(path: str | Path) -> WeightsError:
+    """Return the error for a checkpoint that was given as weights."""
+    return WeightsError(
+        f"{path}: a checkpoint, from which --resume goes on; the weights are best.safetensors beside it, and "
+        "last.safetensors once the training has ended"
+    )
 
 
 def _take_apart(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:

@@ -127,14 +127,22 @@ class Recipe:
 
 AT_LEAST: dict[type, dict[str, float]] = {
     DataConfig: {
-        **dict.fromkeys(("patch", "early_patch", "early_steps", "gray", "drawn", "validation_pictures"), 0),
+        **dict.fromkeys(("patch", "early_patch", "early_steps", "gray", "drawn", "grafted", "validation_pictures"), 0),
         "batch": 1,
         "shrink": 1,
         "cache": 1,
     },
-    OptimiserConfig: {"rate": 0, "warmup": 0, "decay": 0, "floor": 0, "weight_decay": 0, "clip": 0, "accumulate": 1},
+    OptimiserConfig: {
+        **dict.fromkeys(("rate", "warmup", "decay", "floor", "weight_decay", "clip", "average"), 0),
+        "accumulate": 1,
+    },
     LengthConfig: {"steps": 0, "epochs": 0, "minutes": 0},
     Recipe: {"validate_every": 1, "seed": 0, "untold": 0, "level_error": 0},
+}
+SHARES: dict[type, tuple[str, ...]] = {  # at most 1
+    DataConfig: ("gray", "drawn", "grafted"),
+    OptimiserConfig: ("decay", "floor", "average"),
+    Recipe: ("untold",),
 }
 ONE_OF: dict[type, dict[str, tuple[bool | str, ...]]] = {
     OptimiserConfig: {"name": ("muon", "adamw")},
@@ -214,10 +222,14 @@ def build(kind: type, content: Mapping[str, Any], where: str) -> Any:
                 raise RecipeError(f"{where}: {key} is a table of keys, not {value!r}")
             values[key] = build(typing.cast(type, wanted), value, f"{where}: {key}")
         else:
-            values[key] = _typed(value, wanted, f"{where}: {key}")
+            called = str(value) if key == "root" and type(value) is int else value  # a folder may be named 2024
+            values[key] = _typed(called, wanted, f"{where}: {key}")
     for key, least in AT_LEAST.get(kind, {}).items():
         if not values.get(key, least) >= least:
             raise RecipeError(f"{where}: {key} is {values[key]}; it must be at least {least:g}")
+    for key in SHARES.get(kind, ()):
+        if not values.get(key, 0) <= 1:
+            raise RecipeError(f"{where}: {key} is {values[key]:g}; it is a share, from 0 to 1")
     for key, allowed in ONE_OF.get(kind, {}).items():
         if values.get(key, allowed[0]) not in allowed:
             raise RecipeError(f"{where}: {key} is {values[key]!r}; allowed are {', '.join(map(str, allowed))}")
@@ -267,6 +279,21 @@ def _override_value(text: str) -> Any:
     except Exception:
         return text
     return value if isinstance(value, (bool, int, float, str, list)) else text
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return what two recipes as nested tables differ in: dotted keys with the values before and after.
+
+    Keys that only one of them has, as versions may bring new ones, are left out.
+    """
+    changed: dict[str, tuple[Any, Any]] = {}
+    for key in before.keys() & after.keys():
+        was, now = before[key], after[key]
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            changed |= changed_keys(was, now, f"{where}{key}.")
+        elif was != now:
+            changed[where + key] = (was, now)
+    return dict(sorted(changed.items()))
 
 
 def to_dict(recipe: Any) -> dict[str, Any]:

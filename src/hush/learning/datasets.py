@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hush.errors import PictureError, RecipeError, UsageError
 from hush.imaging.finding import find_pictures
+from hush.learning.runs import is_run
 from hush.names import Call, check_options, find, parse_call
 
 
@@ -107,10 +108,19 @@ def folder(root: str | Path, *, recursive: bool = True, held_out: bool = False) 
 
 
 def list_pictures(top: Path, recursive: bool = True) -> list[Path]:
-    """Return the pictures of a folder in natural order. Raises PictureError if it is missing or holds none."""
+    """Return the pictures of a folder in natural order, without those that a run directory below it holds.
+
+    Raises PictureError if it is missing or holds none.
+    """
     if not top.is_dir():
         raise PictureError(f"{top}: no such folder. Check data.root and the names of folders in data.set")
-    return find_pictures([top], recursive=recursive)
+    found = find_pictures([top], recursive=recursive)
+    places = {place for path in found for place in path.parents if place != top and place.is_relative_to(top)}
+    runs = {place for place in places if is_run(place)}
+    kept = [path for path in found if runs.isdisjoint(path.parents)]
+    if not kept:
+        raise PictureError(f"{top}: no pictures but those of run directories. Check data.root")
+    return kept
 
 
 DATASETS: dict[str, Any] = {
@@ -136,7 +146,7 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
     call = parse_call(spec)
     opener = find(DATASETS, call.name, "data set")
     _check_options(call, opener)
-    given = (root,) if str(root) else ()
+    given = (Path(root).expanduser(),) if str(root) else ()
     if not given and inspect.signature(opener).parameters["root"].default is inspect.Parameter.empty:
         raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
     data: DataSet = opener(*given, **call.options)

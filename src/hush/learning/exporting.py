@@ -8,7 +8,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +66,29 @@ def export(network: nn.Module, card: Card, target: str | Path) -> Path:
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return target
+
+
+def check_export(network: nn.Module) -> None:
+    """Raise WeightsError if a network could not be exported: better before a training than after it."""
+    network = copy.deepcopy(network).cpu().float().eval()
+    for height, width in SIZES:
+        inputs = _examples(network, 2, height, width)
+        try:
+            shape = _run(network, inputs).shape
+        except Exception as error:
+            raise WeightsError(
+                f"{type(network).__name__} fails on pictures of {width}x{height} pixels, so it could not be exported "
+                f"after the training: {type(error).__name__}: {error}"
+            ) from error
+        if shape != tuple(inputs["noisy"].shape):
+            raise WeightsError(
+                f"{type(network).__name__} gives {shape} for a batch of shape {tuple(inputs['noisy'].shape)}: it must "
+                "keep the size of pictures of any size, or pad and crop them"
+            )
+    _trace(network)
 
 
 def compare(network: nn.Module, weights: Weights) -> float:
@@ -152,7 +173,8 @@ def _trace(network: nn.Module) -> ModelProto:
             optimizer.fold_constants(program.model)
             optimizer.remove_unused_nodes(program.model)
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
+        reason = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__
         raise WeightsError(f"{type(network).__name__} cannot be exported: {reason}") from error
     return _plain(program.model_proto)
 

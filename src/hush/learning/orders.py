@@ -57,8 +57,8 @@ def read_order(source: str | Path, overrides: Iterable[str] = ()) -> Order:
     recipe: Recipe = build(Recipe, tables, str(path))
     return Order(
         change_recipe(recipe, overrides),
-        out=content.get("save_weight_path"),
-        start=content.get("load_weigth_path"),
+        out=content.get("save_weight_path") or None,
+        start=content.get("load_weigth_path") or None,
         device=content.get("device"),
     )
 

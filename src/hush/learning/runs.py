@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hush.errors import TrainingError, need
-from hush.learning.checkpoints import load_state, save_state
+from hush.learning.checkpoints import load_state, no_weights, save_state
 from hush.learning.config import Recipe, to_dict
 from hush.learning.config import build as build_config
 from hush.learning.exporting import export
@@ -34,23 +33,49 @@ from hush.restoring.weights import Card
 Image = NDArray[np.float32]
 
 
+RESULTS = (
+    "recipe.json", "curves.png", "data.png", "samples",
+    *(f"{name}.{suffix}" for name in ("best", "last", "checkpoint") for suffix in ("safetensors", "onnx")),
+)  # fmt: skip
+"""What a training writes, beside its log."""
+
+
 class Run:
     """A run directory, opened for a new training or to go on with one; without ``extras`` it has no curves.png.
 
-    Raises TrainingError if a new run would overwrite one, or if there is nothing to resume.
+    A folder with a log is a run's; what ended before its first checkpoint is begun anew. Raises TrainingError if a new
+    run would overwrite one or files of somebody else, if there is nothing to resume, or if nothing can be written.
     """
 
     def __init__(self, folder: str | Path, recipe: Recipe, *, resume: bool, extras: bool = True) -> None:
         self.folder = Path(folder)
         self.recipe, self.extras = recipe, extras
-        self.saved = time.time()
+        self.saved = 0.0  # never: the first report brings the first checkpoint
         self.checkpoint = self.folder / "checkpoint.safetensors"
-        if resume and not self.checkpoint.exists():
-            raise TrainingError(f"{self.folder}: no checkpoint.safetensors to resume from; start without --resume")
-        if not resume and (self.folder / "log.jsonl").exists():
-            raise TrainingError(f"{self.folder}: holds a run already; add --resume to go on, or choose another --out")
+        try:
+            self._claim(resume)
+            write_text(self.folder / "recipe.json", json.dumps(to_dict(recipe), indent=2))
+        except OSError as error:
+            reason = error.strerror or error
+            raise TrainingError(f"{self.folder}: cannot be written ({reason}). Choose another --out") from error
+
+    def _claim(self, resume: bool) -> None:
+        log = self.folder / "log.jsonl"
+        if resume:
+            check_resumable(self.folder)
+        elif log.exists():
+            if self.checkpoint.exists() or (self.folder / "last.safetensors").exists():
+                raise TrainingError(
+                    f"{self.folder}: holds a run already; add --resume to go on, or choose another --out"
+                )
+        elif found := [name for name in RESULTS if (self.folder / name).exists()]:
+            raise TrainingError(
+                f"{self.folder}: holds {', '.join(found)}, and is no run directory (there is no log.jsonl); nothing is "
+                "overwritten. Choose another --out"
+            )
         (self.folder / "samples").mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / "recipe.json", json.dumps(to_dict(recipe), indent=2))
+        if not resume:
+            log.write_text("")
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to the log."""
@@ -87,6 +112,20 @@ class Run:
             draw_curves(read_log(self.folder), self.folder / "curves.png", self.recipe.name)
 
 
+def check_resumable(folder: Path) -> None:
+    """Raise TrainingError if a folder has no checkpoint to go on from."""
+    if (folder / "checkpoint.safetensors").exists():
+        return
+    if (folder / "log.jsonl").exists():
+        raise TrainingError(f"{folder}: ended before its first checkpoint; start it anew without --resume")
+    raise TrainingError(f"{folder}: no checkpoint.safetensors to resume from; start without --resume")
+
+
+def is_run(folder: Path) -> bool:
+    """Say whether a folder is a run directory."""
+    return (folder / "log.jsonl").is_file() and (folder / "recipe.json").is_file()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -112,6 +151,8 @@ def open_saved(path: str | Path, build: Callable[[str], nn.Module] = build_netwo
     ``build`` is `build_network` for a restorer, `build_classifier` for a classifier.
     """
     state = load_state(path)
+    if "card" not in state:
+        raise no_weights(path)
     card = Card.from_json(json.dumps(state["card"]))
     network = build(card.network)
     network.load_state_dict(state["numbers"])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hush.errors import PictureError, UsageError, WeightsError, need
-from hush.learning.checkpoints import load_numbers, load_state
+from hush.learning.checkpoints import load_numbers, load_state, no_weights
 from hush.learning.networks import NETWORKS, build_network
 from hush.learning.runs import open_saved
 from hush.names import Call, find, parse_call
@@ -244,6 +244,8 @@ def _read_safetensors(path: Path) -> Numbers:
         raise WeightsError(f"{path}: no such file") from error
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: damaged, or no safetensors file ({error})") from error
+    if any(name.startswith(".updaters.") for name in arrays):
+        raise no_weights(path)
     if any(name.startswith(".numbers.") for name in arrays):  # a run's file holds the card too
         arrays = load_state(path)["numbers"]
     return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in arrays.items()}

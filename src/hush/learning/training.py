@@ -6,7 +6,8 @@ import math
 import re
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hush.errors import RecipeError, TrainingError
+from hush.errors import HushError, RecipeError, TrainingError
 from hush.learning.checkpoints import load_numbers, load_state, save_state
-from hush.learning.config import Recipe
+from hush.learning.config import Recipe, changed_keys, to_dict
 from hush.learning.datasets import DataSet, open_dataset, split
+from hush.learning.exporting import check_export
 from hush.learning.methods import open_method, restores
 from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
-from hush.learning.runs import Run
+from hush.learning.runs import Run, check_resumable, read_run_recipe
 from hush.learning.validation import Accuracy, Validation, as_image, falls_short
 from hush.restoring.weights import Card
 
@@ -30,6 +32,9 @@ REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
 SAVE_SECONDS = 120.0  # a kill costs at most so much work
 FORMS = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "accuracy": "accuracy {:.1%}"}
 LOOKED_AT = 8  # patches in data.png
+FIXED = ("network", "method", "optimiser.name")  # keys of a recipe that decide what a checkpoint holds
+FREE = ("summary", "licence", "length.", "validate_every", "data.root", "data.about", "data.validation", "data.cache")
+"""Keys, or beginnings of such, that change nothing of what is learnt at a step."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class Progress:
     waiting: float
     """Share of the time spent waiting for data, since the last report."""
     validation: dict[str, float] | None = None
-    unfitting: list[str] = field(default_factory=list)
-    """In the first report of a training that starts from other weights: layers that did not fit."""
+    notes: list[str] = field(default_factory=list)
+    """In the first report: what the caller should know, a sentence each."""
 
     def __str__(self) -> str:
         """Return step, losses and validation as one line, which says so if the restored are worse than the noisy."""
@@ -87,8 +92,13 @@ def train(
         extras: draw curves.png, and write best.onnx and last.onnx at the end; a study, which draws the curves of all
             its runs in one page, goes without.
 
-    Raises RecipeError for a recipe that cannot be followed, TrainingError if the loss is no longer finite.
+    Raises RecipeError for a recipe that cannot be followed, TrainingError if the loss is no longer finite, or if a
+    checkpoint is of another network, method or optimiser.
     """
+    if resume and start is not None:
+        raise RecipeError("a resumed training goes on from its checkpoint, not from other weights; leave out --from")
+    if resume:
+        check_resumable(Path(out))
     processes = Processes.join(device)
     data = split(
         open_dataset(recipe.data.set, recipe.data.root), str(recipe.data.validation), recipe.data.validation_pictures
@@ -99,26 +109,41 @@ def train(
     if hasattr(method, "prepare"):
         data = method.prepare(data)
     training = Training(recipe, method, data, processes)
-    unfitting = training.start_from(start) if start is not None and not resume else []
+    notes = training.load(Path(out) / "checkpoint.safetensors") if resume else training.note_pairs()
+    if start is not None:
+        notes += training.start_from(start)
+    if extras and training.restores and not resume and ":" in recipe.network:  # somebody's own
+        check_export(training.restorer.network)
     run = Run(out, recipe, resume=resume, extras=extras) if processes.first else None
-    if resume:
-        training.load(Path(out) / "checkpoint.safetensors")
-        if run:
-            run.trim_log(training.step)
+    if run and resume:
+        run.trim_log(training.step)
     if run and not resume and hasattr(method, "degrade"):
         run.save_data(training.look())
     processes.wrap(method)
     try:
         for progress in training.go(run):
-            yield progress if not unfitting else Progress(**{**vars(progress), "unfitting": unfitting})
-            unfitting = []
+            yield replace(progress, notes=notes)
+            notes = []
     except GeneratorExit:  # the caller has had enough, and may want to go on another day
         if run:
             training.save(run.checkpoint)
         raise
+    except NotFinite:
+        raise
+    except Exception as error:  # a held-out picture is broken, a disk full: what was learnt need not be lost
+        if not run or not training.step:
+            raise
+        with suppress(HushError):
+            training.save(run.checkpoint)
+        error.args = (f"{error}. What was learnt in {training.step} steps is kept: --resume goes on", *error.args[1:])
+        raise
     if run:
         training.finish(run)
     processes.wait()
+
+
+class NotFinite(TrainingError):
+    """The loss is no longer finite, so this state is not worth keeping."""
 
 
 class Training:
@@ -160,7 +185,7 @@ class Training:
                 batches = [next(loader).to(self.processes.device) for _ in range(self.parts)]
                 losses = self.method.step(batches, self._rngs(), self.step, share)
                 if not all(map(math.isfinite, losses.values())):
-                    raise TrainingError(_not_finite(losses, self.step, run))
+                    raise NotFinite(_not_finite(losses, self.step, run))
                 self.step += 1
                 self.pixels += sum(batch.clean[:, 0].numel() for batch in batches) * self.processes.count
                 judged = self.step % self.recipe.validate_every == 0 or self._share(meter) >= 1
@@ -188,7 +213,7 @@ class Training:
             run.export(name)
 
     def start_from(self, start: str | Path) -> list[str]:
-        """Take over trained numbers; return the names of layers that did not fit."""
+        """Take over trained numbers; return a note of the layers that did not fit."""
         from hush.learning.torch_runtime import read_numbers, read_origin
 
         part, _, source = re.fullmatch(r"(?:([a-z_]\w*)(=))?(.+)", str(start), re.DOTALL).groups()  # type: ignore[union-attr]
@@ -199,19 +224,40 @@ class Training:
         if set(unfitting) >= {name for name in self.restorer.network.state_dict() if name.startswith(prefix)}:
             raise RecipeError(f"{start}: not one layer fits the network {self.recipe.network}")
         self.restorer.averaged.load_state_dict(self.restorer.network.state_dict())
-        return unfitting
+        return [f"these layers did not fit and start afresh: {', '.join(unfitting)}"] if unfitting else []
+
+    def note_pairs(self) -> list[str]:
+        """Return a note if noise is to be added to pairs that are noisy already."""
+        paired = self.data.train[0].noisy is not None and "mixture" not in self.recipe.data.set
+        if not (paired and self.recipe.degradation):
+            return []
+        return [f"the data set has pairs that are noisy already, and degradation = {self.recipe.degradation!r} adds to "
+                "their noise; if that is not meant: --set degradation="]  # fmt: skip
 
     def save(self, path: Path) -> None:
         """Save all that --resume needs."""
         state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed", "curve", "origin")}
         state["best"] = self.best if math.isfinite(self.best) else None
+        state["recipe"] = to_dict(self.recipe)
         state["method"] = getattr(self.method, "state", {})
         state["updaters"] = {name: updater.state_dict() for name, updater in self.method.updaters.items()}
         save_state(path, state)
 
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
+    def load(self, path: Path) -> list[str]:
+        """Go on from a checkpoint; return a note of the keys of the recipe that have changed since.
+
+        Raises TrainingError if it is of another network, method or optimiser.
+        """
         state = load_state(path)
+        before = state.get("recipe") or to_dict(read_run_recipe(path.parent))
+        changed = changed_keys(before, to_dict(self.recipe))
+        for key in FIXED:
+            if key in changed:
+                was, now = changed[key]
+                raise TrainingError(
+                    f"{path}: is of {key} = {was!r}, the recipe says {now!r}. Leave that key as it was, or begin "
+                    f"another run from these weights: --out FOLDER --from {path.with_name('best.safetensors')}"
+                )
         self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
         self.best = -math.inf if state["best"] is None else state["best"]
         self.curve, self.origin = state["curve"], state["origin"]
@@ -219,6 +265,8 @@ class Training:
             self.method.state = state["method"]
         for name, updater in self.method.updaters.items():
             updater.load_state_dict(state["updaters"][name])
+        told = [f"{key} = {now!r} (was {was!r})" for key, (was, now) in changed.items() if not key.startswith(FREE)]
+        return [f"going on with another recipe: {', '.join(told)}"] if told else []
 
     def _load_ahead(self) -> Ahead:
         def parts() -> Iterator[tuple[int, int]]:

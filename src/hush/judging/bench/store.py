@@ -9,6 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from hush.errors import HushError
+
 Figures = dict[str, Any]
 
 
@@ -17,6 +19,11 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        try:  # before hours of work, not after them
+            path.parent.mkdir(parents=True, exist_ok=True)
+            open(path, "a", encoding="utf-8").close()
+        except OSError as error:
+            raise HushError(f"{path}: cannot be written ({error.strerror or error}). Choose another --out") from error
         self._figures: dict[str, Figures] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
@@ -32,7 +39,6 @@ class Store:
     def put(self, key: str, figures: Figures, **about: str) -> None:
         """Keep figures; ``about`` is for people who look into the file."""
         self._figures[key] = figures
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({**about, "figures": figures, "key": key}, ensure_ascii=False) + "\n")
 
