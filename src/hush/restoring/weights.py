@@ -42,6 +42,7 @@ class WeightsEntry:
 
 WEIGHTS = {
     "photo": WeightsEntry("photo.onnx"),
+    "photo-fast": WeightsEntry("photo-fast.onnx"),
     "photo-best": WeightsEntry("photo.onnx", ensemble=True),
     "gaussian": WeightsEntry("gaussian.onnx"),
     "gaussian-fast": WeightsEntry("gaussian-fast.onnx"),
