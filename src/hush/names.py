@@ -62,9 +62,7 @@ def load(reference: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
-            if module.startswith("hush."):
-                raise  # an extra is missing
-            raise UsageError(f"{reference}: {module!r} imports {error.name!r}, which is not installed") from error
+            raise  # the module is there, something that it imports is not
         raise UsageError(f"{reference}: no module {module!r}; a part is named as module:attribute") from error
     except AttributeError as error:
         raise UsageError(f"{reference}: module {module!r} has no {attribute!r}") from error
