@@ -339,6 +339,21 @@ def test_pairs_that_would_get_more_noise_are_told(pictures, tmp_path):
     pairs = ["length.steps=2", "data.set=pairs", f"data.root={tmp_path}"]
     assert "noisy already" in next(train(tiny(pictures, *pairs), tmp_path / "first")).notes[0]
     assert next(train(tiny(pictures, *pairs, "degradation="), tmp_path / "second")).notes == []
+    frozen = ["length.steps=2", "method=supervised(frozen=true)", "data.gray=0"]
+    frozen.append("network=drunet(widths=[8, 16], blocks=1, unshuffle=2, sigma_map=false)")
+    assert next(train(tiny(pictures, *frozen), tmp_path / "third")).notes == []
+
+
+def test_weights_without_their_checkpoint_are_not_overwritten(pictures, tmp_path):
+    list(train(tiny(pictures, "length.steps=2"), tmp_path / "run"))
+    for name in ("checkpoint", "last"):
+        (tmp_path / "run" / f"{name}.safetensors").unlink()
+    with pytest.raises(TrainingError, match="holds a run already; choose another --out"):
+        next(train(tiny(pictures, "length.steps=2"), tmp_path / "run"))
+    with pytest.raises(TrainingError, match=r"begin another run from its weights.*best\.safetensors"):
+        next(train(tiny(pictures, "length.steps=2"), tmp_path / "run", resume=True))
+    with pytest.raises(TrainingError, match=r"begin another run from its weights.*best\.safetensors"):
+        next(train(tiny(pictures, "length.steps=2"), tmp_path / "run", resume=True))
 
 
 class Halves(torch.nn.Module):

@@ -96,12 +96,12 @@ def _own_place(error: BaseException) -> str:
 
     ours = [Path(__file__).parents[1], *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
     frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        f for f in frames if Path(f.filename).is_file() and not any(Path(f.filename).is_relative_to(o) for o in ours)
-    ]
-    script = Path(sys.argv[0]).resolve()
-    own = [frame for frame in own if Path(frame.filename).resolve() != script]
-    return f"{own[-1].filename}, line {own[-1].lineno}" if own else ""
+    ours.append(Path(sys.argv[0]))  # the script that started this
+    for frame in reversed(frames):
+        path = Path(frame.filename)
+        if path.is_file() and not any(path.is_relative_to(place) for place in ours):
+            return f"{path}, line {frame.lineno}"
+    return ""
 
 
 def _one_line(error: Exception) -> str:

@@ -35,7 +35,7 @@ Image = NDArray[np.float32]
 
 RESULTS = (
     "recipe.json", "curves.png", "data.png", "samples",
-    *(f"{name}.{suffix}" for name in ("best", "last", "checkpoint") for suffix in ("safetensors", "onnx")),
+    *(f"{name}.{suffix}" for name in ("best", "last") for suffix in ("safetensors", "onnx")), "checkpoint.safetensors",
 )  # fmt: skip
 """What a training writes, beside its log."""
 
@@ -44,7 +44,7 @@ class Run:
     """A run directory, opened for a new training or to go on with one; without ``extras`` it has no curves.png.
 
     A folder with a log is a run's; what ended before its first checkpoint is begun anew. Raises TrainingError if a new
-    run would overwrite one or files of somebody else, if there is nothing to resume, or if nothing can be written.
+    run would overwrite one or files of somebody else, or if nothing can be written.
     """
 
     def __init__(self, folder: str | Path, recipe: Recipe, *, resume: bool, extras: bool = True) -> None:
@@ -53,29 +53,27 @@ class Run:
         self.saved = 0.0  # never: the first report brings the first checkpoint
         self.checkpoint = self.folder / "checkpoint.safetensors"
         try:
-            self._claim(resume)
+            if not resume:
+                self._claim()
             write_text(self.folder / "recipe.json", json.dumps(to_dict(recipe), indent=2))
         except OSError as error:
             reason = error.strerror or error
             raise TrainingError(f"{self.folder}: cannot be written ({reason}). Choose another --out") from error
 
-    def _claim(self, resume: bool) -> None:
+    def _claim(self) -> None:
+        """Make the folder that of a new run."""
         log = self.folder / "log.jsonl"
-        if resume:
-            check_resumable(self.folder)
-        elif log.exists():
-            if self.checkpoint.exists() or (self.folder / "last.safetensors").exists():
-                raise TrainingError(
-                    f"{self.folder}: holds a run already; add --resume to go on, or choose another --out"
-                )
+        if log.exists():
+            if any(self.folder.glob("*.safetensors")):
+                onward = "add --resume to go on, or " if self.checkpoint.exists() else ""
+                raise TrainingError(f"{self.folder}: holds a run already; {onward}choose another --out")
         elif found := [name for name in RESULTS if (self.folder / name).exists()]:
             raise TrainingError(
                 f"{self.folder}: holds {', '.join(found)}, and is no run directory (there is no log.jsonl); nothing is "
                 "overwritten. Choose another --out"
             )
         (self.folder / "samples").mkdir(parents=True, exist_ok=True)
-        if not resume:
-            log.write_text("")
+        log.write_text("")
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to the log."""
@@ -116,6 +114,11 @@ def check_resumable(folder: Path) -> None:
     """Raise TrainingError if a folder has no checkpoint to go on from."""
     if (folder / "checkpoint.safetensors").exists():
         return
+    if weights := sorted(folder.glob("*.safetensors")):
+        raise TrainingError(
+            f"{folder}: no checkpoint.safetensors to resume from; begin another run from its weights: --out FOLDER "
+            f"--from {weights[0]}"
+        )
     if (folder / "log.jsonl").exists():
         raise TrainingError(f"{folder}: ended before its first checkpoint; start it anew without --resume")
     raise TrainingError(f"{folder}: no checkpoint.safetensors to resume from; start without --resume")

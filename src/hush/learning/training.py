@@ -135,7 +135,8 @@ def train(
             raise
         with suppress(HushError):
             training.save(run.checkpoint)
-        error.args = (f"{error}. What was learnt in {training.step} steps is kept: --resume goes on", *error.args[1:])
+            kept = f"{error}. What was learnt in {training.step} steps is kept: --resume goes on"
+            error.args = (kept, *error.args[1:])
         raise
     if run:
         training.finish(run)
@@ -228,8 +229,8 @@ class Training:
 
     def note_pairs(self) -> list[str]:
         """Return a note if noise is to be added to pairs that are noisy already."""
-        paired = self.data.train[0].noisy is not None and "mixture" not in self.recipe.data.set
-        if not (paired and self.recipe.degradation):
+        noisier = any(item.noisy is not None and not item.finished for item in self.data.train)
+        if not noisier or getattr(self.method, "degradation", None) is None:  # frozen noise is there already
             return []
         return [f"the data set has pairs that are noisy already, and degradation = {self.recipe.degradation!r} adds to "
                 "their noise; if that is not meant: --set degradation="]  # fmt: skip
