@@ -9,7 +9,8 @@ scaling picture and noise level scales the result (Mohan et al. 2020), so levels
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -59,6 +60,7 @@ class DRUNet(nn.Module):
         self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=48)
         self.unshuffle = unshuffle
         self.merge_early = merge_early
+        self.blocks = blocks
         self.multiple = unshuffle * 2 ** (len(widths) - 1)
         folded = unshuffle**2
         self.head = nn.Conv2d((channels + sigma_map) * folded, widths[0], 3, padding=1, bias=False)
@@ -80,6 +82,26 @@ class DRUNet(nn.Module):
         (He et al. 2015) costs 1.5 dB after 500 steps.
         """
         nn.init.zeros_(self.tail.weight)
+
+    def adopt(self, numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the numbers of a network with fewer blocks a level as numbers of this one, which then does the same.
+
+        The blocks that it has more follow those that are trained, and begin as the identity: their second convolution
+        is zero (Net2Net: Chen, Goodfellow, Shlens, ICLR 2016, arXiv:1511.05641). Numbers of other networks are returned
+        as they are.
+
+        Args:
+            numbers: by the names of `state_dict`.
+        """
+        trained = sum(re.fullmatch(r"body\.\d+\.first\.weight", name) is not None for name in numbers)
+        if not 0 < trained < self.blocks:
+            return dict(numbers)
+        halve = re.compile(rf"(down\.\d+\.){trained}(\.weight)")  # follows the blocks, so that its name tells how many
+        adopted = {halve.sub(rf"\g<1>{self.blocks}\2", name): value for name, value in numbers.items()}
+        for name, value in self.state_dict().items():
+            if name not in adopted and name.endswith((".first.weight", ".second.weight")):
+                adopted[name] = torch.zeros_like(value) if name.endswith(".second.weight") else value
+        return adopted
 
     def forward(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """Restore a batch (N, C, H, W) of any size; sigma_map is (N, 1, H, W) in [0, 1]."""
