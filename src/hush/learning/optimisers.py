@@ -14,13 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hush.learning.precision import multiplies_bf16
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic's coefficients, tuned by Jordan et al. for fast convergence
 
 
 def orthogonalise(matrices: Tensor, steps: int = 3) -> Tensor:
-    """Push the singular values of each matrix of a stack (K, rows, columns) towards one."""
+    """Push the singular values of each matrix of a stack (K, rows, columns) towards one.
+
+    Computed in bf16 where the device multiplies it, which the iteration is made for, else in float32.
+    """
     a, b, c = NEWTON_SCHULZ
-    x = matrices.to(torch.bfloat16)
+    x = matrices.to(torch.bfloat16 if multiplies_bf16(matrices.device) else torch.float32)
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT

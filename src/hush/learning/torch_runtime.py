@@ -16,6 +16,7 @@ from torch import nn
 from hush.errors import PictureError, UsageError, WeightsError, need
 from hush.learning.checkpoints import load_numbers, load_state, no_weights
 from hush.learning.networks import NETWORKS, build_network
+from hush.learning.precision import multiplies_bf16
 from hush.learning.runs import open_saved
 from hush.names import Call, find, parse_call
 from hush.restoring.runtimes import Batch, Limits, check_choice
@@ -166,10 +167,10 @@ def _number_type(device: torch.device, precision: str, harmless: bool) -> torch.
     """Choose what to compute in; see `hush.restoring.runtimes.open_runtime`."""
     if precision == "exact" or (precision == "auto" and not harmless):
         return torch.float32
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if device.type in ("cpu", "cuda") and multiplies_bf16(device):
         return torch.bfloat16
     if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+        return torch.float32
     return torch.float16 if precision == "fast" else torch.float32  # may overflow, so it must be asked for
 
 

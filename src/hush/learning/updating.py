@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hush.learning.config import OptimiserConfig
 from hush.learning.optimisers import open_optimisers
+from hush.learning.precision import multiplies_bf16
 
 
 def rate_at(step: int, progress: float, config: OptimiserConfig) -> float:
@@ -28,10 +29,9 @@ def rate_at(step: int, progress: float, config: OptimiserConfig) -> float:
 def open_autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[Any]]:
     """Return what to compute within: bf16 autocast, or plain float32.
 
-    ``auto`` takes bf16 where the hardware multiplies it: GPUs, and processors with AVX512-BF16 or AMX.
+    ``auto`` takes bf16 where the hardware multiplies it; see `hush.learning.precision.multiplies_bf16`.
     """
-    fast = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    enabled = precision == "bf16" or (precision == "auto" and fast)
+    enabled = precision == "bf16" or (precision == "auto" and multiplies_bf16(device))
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
