@@ -166,6 +166,69 @@ def test_who_is_ahead_is_said(measured: Bench, place: Path) -> None:
     assert "NLM, scikit-image is as good as" in parts(behind)["ahead"][0]
 
 
+def shifted(*, by: float, asked: str = "", threads: int = 1) -> Any:
+    """A peer that adds to a picture, and writes down that it was asked."""
+
+    def restore(image: np.ndarray, sigma: float | None) -> np.ndarray:
+        if asked:
+            with open(asked, "a", encoding="utf-8") as file:
+                file.write("asked\n")
+        return (image + by).astype(np.float32)
+
+    restore.description = f"adds {by}"  # type: ignore[attr-defined]
+    return restore
+
+
+def test_slow_peers_restore_some_of_the_pictures_and_are_compared_on_these(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(5):
+        crop = PillowImage.open(HERE / "data" / "coffee.png").crop((8 * number, 0, 8 * number + 40, 40))
+        crop.save(tmp_path / "photos" / f"{number}.png")
+    slow = Peer("slow", "slow", {"by": 0.01}, "test_bench:shifted", slow=True)
+    monkeypatch.setattr(peers_module, "OUTSIDE", (slow,))
+    found = bench(plan_of(place, data=(str(tmp_path / "photos"),), out=tmp_path / "out", rounds=1, slow_pictures=3))
+    rows = {
+        name: {r["image"]: r["psnr"] for r in found.report.rows if r["weights"] == name}
+        for name in (own(place), "slow")
+    }
+    assert (len(rows[own(place)]), list(rows["slow"])) == (5, ["0.png", "2.png", "4.png"])
+    steps = [psnr - rows[own(place)][image] for image, psnr in rows["slow"].items()]
+    expected = np.mean(list(rows[own(place)].values())) + np.mean(steps)
+    shown = found.figures(found.cells(3)[0])["slow"]
+    assert shown["psnr"] == pytest.approx(expected)
+    assert f"≈ {expected:.2f}" in "".join(parts(found)["colour"])
+    assert "≈: slow restored 3 of the 5 of photos" in "".join(parts(found)["protocol"])
+    everything = bench(
+        plan_of(place, data=(str(tmp_path / "photos"),), out=tmp_path / "out", rounds=1, slow_pictures=0)
+    )
+    assert sum(row["weights"] == "slow" for row in everything.report.rows) == 5
+    with pytest.raises(UsageError, match="slow_pictures is -1"):
+        bench(plan_of(place, slow_pictures=-1))
+
+
+def test_settings_that_give_the_same_pictures_are_judged_once(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def setting(name: str, family: str, by: float) -> Peer:
+        return Peer(name, family, {"by": by, "asked": str(tmp_path / name)}, "test_bench:shifted")
+
+    settings = (
+        setting("a", "one", 0.0),
+        setting("b", "one", 1e-4),
+        setting("c", "one", 0.01),
+        setting("d", "two", 0.0),
+    )
+    monkeypatch.setattr(peers_module, "OUTSIDE", settings)
+    found = bench(plan_of(place, out=tmp_path / "out", rounds=1))
+    asked = {name: (tmp_path / name).read_text(encoding="utf-8").count("asked") for name in "abcd"}
+    assert asked["a"] == asked["c"] == asked["d"] == asked["b"] + 3, "two colour pictures and a gray one"
+    psnr = {row["weights"]: row["psnr"] for row in found.report.rows if row["image"] == "cat.png"}
+    assert psnr["b"] == psnr["a"]
+    assert psnr["c"] != psnr["a"]
+
+
 # ---------------------------------------------------------------- parts
 
 

@@ -57,6 +57,10 @@ def bench(
     threads: Annotated[int | None, typer.Option(min=1, help="That each peer may use. Default: all cores.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each of three pictures is timed.")] = 5,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures of each data set.")] = None,
+    slow_pictures: Annotated[
+        int,
+        typer.Option(min=0, help="How many pictures of each data set peers that take minutes restore; 0 for all."),
+    ] = 8,
     quick: Annotated[
         bool,
         typer.Option(
@@ -112,6 +116,7 @@ def bench(
             threads,
             rounds,
             limit,
+            slow_pictures=slow_pictures,
         )
         found = _measure(plan.quickened() if quick else plan)
         found.save(out)

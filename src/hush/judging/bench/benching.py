@@ -31,6 +31,8 @@ from hush.judging.results import Report, Row
 from hush.names import find
 
 Image = NDArray[np.float32]
+Timed = tuple[Image, float | None]
+"""A noisy picture, and what is told of its noise."""
 TellBench = Callable[[int, int, str], None]
 
 KNOWN_SETS = ("CBSD68", "Kodak24", "BSD68", "Set12")  # those that published figures are about
@@ -38,6 +40,7 @@ DEMO = Path(metrics.__file__).parent.parent / "demo"
 DEGRADATIONS = ("gaussian(sigma=15)", "gaussian(sigma=25)", "gaussian(sigma=50)")
 JUDGES = ("psnr", "ssim")
 TIMED_PICTURES = 3
+ALIKE = 0.1 / 255  # settings of one program whose pictures differ by no more, rms, are judged once: 0.001 dB at 30 dB
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Plan:
     """Only the first so many pictures of each data set."""
     slow: bool = True
     """Whether peers that take minutes for a megapixel take part."""
+    slow_pictures: int = 8
+    """How many pictures of each data set these restore, spread evenly; 0 for all."""
 
     def quickened(self) -> Plan:
         """Return the plan of a run of seconds: one degradation, two pictures of a set, nobody slow."""
@@ -75,15 +80,16 @@ def bench(plan: Plan, progress: TellBench = lambda done, total, words: None) -> 
     ``progress`` is called with (done, total, what). Raises UsageError for degradations and data that do not fit,
     WeightsError for own weights that there are not, PictureError for pictures that are missing.
     """
-    if plan.rounds < 1:
-        raise UsageError(f"rounds is {plan.rounds}; it must be 1 or more")
+    for name, least in (("rounds", 1), ("slow_pictures", 0)):
+        if (value := getattr(plan, name)) < least:
+            raise UsageError(f"{name} is {value}; it must be {least} or more")
     threads = plan.threads or cores()
     protocol = Protocol(JUDGES, limit=plan.limit).checked()
     folders, beside = find_sets(plan.data or (str(DEMO),))
     sets = [replace(open_data(name, limit=plan.limit), name=Path(name).name) for name in folders]
     peers, missing = line_up(plan.weights, plan.peers or beside, plan.out / "converted", slow=plan.slow)
     chains = open_chains(plan.degradations, sets)
-    session = _Session(protocol, chains, Store(plan.out / "figures.jsonl"), progress, missing)
+    session = _Session(protocol, chains, Store(plan.out / "figures.jsonl"), progress, missing, plan.slow_pictures)
     for channels, group in _by_channels(sets).items():
         session.run(channels, group, [peer for peer in peers if channels in peer.channels], threads, plan.rounds)
     order = [s.name for s in sets], list(chains), [peer.name for peer in peers]
@@ -95,6 +101,10 @@ def bench(plan: Plan, progress: TellBench = lambda done, total, words: None) -> 
 
 
 KEYS = ("data", "degradation", "weights")
+
+
+def _distance(first: Image, second: Image) -> float:
+    return float(np.sqrt(np.mean((first - second) ** 2)))
 
 
 def _place(order: Sequence[str], value: str) -> int:
@@ -135,10 +145,17 @@ class _Session:
     """What a bench has found so far."""
 
     def __init__(
-        self, protocol: Protocol, chains: Mapping[str, Any], store: Store, progress: TellBench, missing: list[Missing]
+        self,
+        protocol: Protocol,
+        chains: Mapping[str, Any],
+        store: Store,
+        progress: TellBench,
+        missing: list[Missing],
+        slow_pictures: int,
     ) -> None:
         self.protocol, self.chains, self.store, self.progress = protocol, chains, store, progress
         self.missing = missing
+        self.slow_pictures = slow_pictures
         self.rows: list[Row] = []
         self.sets: list[Row] = []
         self.times: list[Row] = []
@@ -153,11 +170,20 @@ class _Session:
         pictures = sum(len(data.pictures) for data in sets)
         self.sets += [{"data": data.name, "channels": channels, "pictures": len(data.pictures)} for data in sets]
         self._done, self._total = 0, len(peers) * (pictures * len(self.chains) + TIMED_PICTURES * rounds)
+        few = {(data.name, data.pictures[number].name) for data in sets for number in self._spread(data)}
         with ExitStack() as stack:
             team = dict(self._open(peers, threads, stack))
-            self._time(channels, sets, team, rounds)
+            timed = self._timed_pictures(sets[0])
+            self._time(channels, timed, team, rounds)
+            alike = self._alike(timed, team)
             for case in cases(sets, self.chains, self.protocol):
-                self._judge(case, team)
+                self._judge(case, team, alike, slow=(case.data, case.picture.name) in few)
+
+    def _spread(self, data: JudgedData) -> set[int]:
+        """Return the numbers of the pictures that slow peers restore too."""
+        last = len(data.pictures) - 1
+        wanted = min(self.slow_pictures or last + 1, last + 1)
+        return {round(place * last / max(1, wanted - 1)) for place in range(wanted)}
 
     def _open(self, peers: Sequence[Peer], threads: int, stack: ExitStack) -> Iterator[tuple[str, Worker]]:
         """Start a process per peer, and say who cannot; settings that come to the same are run once."""
@@ -176,9 +202,8 @@ class _Session:
                 self.versions |= worker.versions
                 yield peer.name, worker
 
-    def _time(self, channels: int, sets: Sequence[JudgedData], team: dict[str, Worker], rounds: int) -> None:
-        """Time the team in turns on pictures of the first data set, then see what each takes of memory."""
-        pictures = self._timed_pictures(sets[0])
+    def _time(self, channels: int, pictures: Sequence[Timed], team: dict[str, Worker], rounds: int) -> None:
+        """Time the team in turns, then see what each takes of memory."""
         timed = {name: (worker.peer, worker.restore) for name, worker in team.items() if worker.peer.timed}
         times, failed = time_peers(timed, pictures, rounds, lambda name: self._tell(f"timing {name}"))
         reference = next((times[name] for name in times if team[name].peer.ours), None)
@@ -197,13 +222,33 @@ class _Session:
                 }
             )
 
-    def _timed_pictures(self, data: JudgedData) -> list[tuple[Image, float | None]]:
+    def _timed_pictures(self, data: JudgedData) -> list[Timed]:
         """Return noisy pictures from the beginning, the middle and the end of a data set."""
         last = len(data.pictures) - 1
         chosen = [data.pictures[number] for number in sorted({0, last // 2, last})]
         name = list(self.chains)[len(self.chains) // 2]
         few = replace(data, pictures=chosen)
         return [(case.noisy, case.sigma) for case in cases([few], {name: self.chains[name]}, self.protocol)]
+
+    def _alike(self, pictures: Sequence[Timed], team: dict[str, Worker]) -> dict[str, str]:
+        """Return settings of a program whose pictures are those of a setting before them, which need no judging."""
+        alike: dict[str, str] = {}
+        judged: dict[str, list[tuple[str, list[Image]]]] = {}
+        for name, worker in list(team.items()):
+            if worker.peer.ours or worker.peer.slow or not worker.peer.timed:
+                continue
+            try:
+                restored = [worker.restore(*picture)[0] for picture in pictures]
+            except HushError as error:
+                self._drop(team, name, str(error))
+                continue
+            others = judged.setdefault(worker.peer.family, [])
+            same = (other for other, theirs in others if max(map(_distance, restored, theirs)) <= ALIKE)
+            if (found := next(same, None)) is None:
+                others.append((name, restored))
+            else:
+                alike[name] = found
+        return alike
 
     def _memory(self, worker: Worker, image: Image) -> int | None:
         """Return the most bytes that a peer's process holds while it restores a megapixel."""
@@ -217,14 +262,19 @@ class _Session:
         memory: int | None = known["memory"]
         return memory
 
-    def _judge(self, case: Case, team: dict[str, Worker]) -> None:
-        """Let each of the team restore a picture, unless its figures are known, and keep a row of them."""
+    def _judge(self, case: Case, team: dict[str, Worker], alike: Mapping[str, str], *, slow: bool) -> None:
+        """Let each of the team restore a picture, unless its figures are known, and keep a row of them.
+
+        ``alike`` says whose figures stand for whose; ``slow``, whether those that take minutes take part.
+        """
         given = measure(case.noisy, case.clean, self._judges)
         height, width = case.clean.shape[:2]
         for name, worker in list(team.items()):
             self._tell(f"{name}: {case.data}, {case.degradation}")
+            if worker.peer.slow and not slow:
+                continue
             try:
-                figures = self._figures(case, worker)
+                figures = self._figures(case, team.get(alike.get(name, name), worker))
             except HushError as error:
                 self._drop(team, name, str(error))
                 continue
