@@ -216,7 +216,7 @@ def test_settings_that_give_the_same_pictures_are_judged_once(
 
     settings = (
         setting("a", "one", 0.0),
-        setting("b", "one", 1e-4),
+        setting("b", "one", 2e-4),
         setting("c", "one", 0.01),
         setting("d", "two", 0.0),
     )
