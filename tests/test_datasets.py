@@ -63,9 +63,9 @@ def test_unknown_data_sets_and_options_are_named(tmp_path):
         open_dataset("cifar_10", tmp_path)
     with pytest.raises(UsageError, match=r"no option 'sise' \(did you mean 'size'\?\)"):
         open_dataset("sidd(sise=512)", tmp_path)
-    with pytest.raises(UsageError, match="size = 'big'; it takes a whole number"):
+    with pytest.raises(UsageError, match="size is 'big'; it must be a whole number"):
         open_dataset("sidd(size=big)", tmp_path)
-    with pytest.raises(UsageError, match="coarse = 1; it takes true or false"):
+    with pytest.raises(UsageError, match="coarse is 1; it must be true or false"):
         open_dataset("cifar100(coarse=1)", tmp_path)
 
 

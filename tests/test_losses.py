@@ -159,7 +159,12 @@ def test_losses_of_outsiders_need_no_table():
         ("l1(window=7)", "Known: none"),
         ("", "empty"),
         ("l1 + 0.5*l1", "twice"),
-        ("ssim(sigma=1..2)", "not a range"),
+        ("ssim(sigma=1..2)", "sigma is 1..2; it must be a number"),
+        ("charbonnier(epsilon=abc)", "epsilon is 'abc'; it must be a number"),
+        ("ssim(window=true)", "window is True; it must be a whole number"),
+        ("-1*l1", "the weight of l1 is -1; it must be above 0"),
+        ("nan*l1", "the weight of l1 is nan"),
+        ("l1 + inf*mse", "the weight of mse is inf"),
         ("x*l1", "no number"),
     ],
 )

@@ -10,6 +10,7 @@ from torch import nn
 from conftest import shared_data
 from hush.errors import UsageError, WeightsError
 from hush.imaging.metrics import psnr, to_eight_bit
+from hush.learning.checkpoints import load_numbers
 from hush.learning.networks import build_network
 from hush.learning.networks.dncnn import DnCNN
 from hush.learning.networks.drunet import DRUNet
@@ -315,3 +316,40 @@ def test_both_ways_of_merging_have_the_same_numbers():
             nn.init.constant_(network.tail.weight, 0.05)
     noisy, level = torch.rand(1, 3, 16, 16), torch.full((1, 1, 16, 16), 0.1)
     assert not torch.allclose(early(noisy, sigma_map=level), late(noisy, sigma_map=level), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("spec", "word"),
+    [
+        ("unet(channels=4)", r"channels is 4; pictures have 1 \(gray\) or 3 \(colour\)"),
+        ("drunet(widths=8)", r"widths is 8; it must be a list such as \[48, 96\]"),
+        ("drunet(widths=[])", "levels is 0; it must be a whole number of at least 1"),
+        ("drunet(widths=[8, 0])", r"widths\[1\] is 0"),
+        ("drunet(blocks=0)", "blocks is 0"),
+        ("drunet(unshuffle=two)", "unshuffle is 'two'; it must be a whole number"),
+        ("unet(width=true)", "width is True; it must be a whole number"),
+        ("unet(residual=1)", "residual is 1; it must be true or false"),
+    ],
+)
+def test_options_of_a_wrong_kind_are_refused(spec, word):
+    with pytest.raises(UsageError, match=word):
+        build_network(spec)
+
+
+@pytest.mark.parametrize("merge_early", [True, False])
+def test_a_deeper_network_goes_on_from_a_shallower_one(merge_early):
+    def grown(blocks, seed):
+        torch.manual_seed(seed)
+        return DRUNet(widths=(8, 12, 16), blocks=blocks, unshuffle=2, merge_early=merge_early)
+
+    shallow, deep = grown(1, 0), grown(3, 1)
+    torch.nn.init.normal_(shallow.tail.weight, std=0.1)  # it is zero at first, and all networks are the identity
+    noisy = torch.rand(1, 3, 33, 40)
+    expected = restore(shallow, noisy)
+    assert (expected - noisy).abs().max() > 0.01
+    assert load_numbers(deep, shallow.state_dict()) == []
+    torch.testing.assert_close(restore(deep, noisy), expected)
+    assert all(block.first.weight.any() for block in deep.body), "new blocks have something to learn from"
+    other = DRUNet(widths=(8, 12), blocks=3, unshuffle=2)
+    assert load_numbers(other, shallow.state_dict()), "numbers of another network are not taken for a shallower one's"
+    assert load_numbers(grown(1, 2), deep.state_dict()), "nor are those of a deeper one"

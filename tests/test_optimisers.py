@@ -18,6 +18,19 @@ def test_singular_values_come_close_to_one(shape):
     assert values[:, : min(shape) // 2].min() > 0.5
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_bf16_is_used_only_where_it_is_multiplied(bf16, monkeypatch):
+    # emulated, a step of the networks that ship takes ten seconds
+    monkeypatch.setattr("hush.learning.optimisers.multiplies_bf16", lambda device: bf16)
+    matrix = torch.randn(1, 20, 60, generator=torch.Generator().manual_seed(1))
+    found = orthogonalise(matrix)
+    monkeypatch.setattr("hush.learning.optimisers.multiplies_bf16", lambda device: False)
+    exact = orthogonalise(matrix)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, exact) != bf16
+    torch.testing.assert_close(found, exact, atol=0.05, rtol=0)
+
+
 def test_direction_is_that_of_the_polar_factor():
     matrix = torch.randn(1, 20, 60, generator=torch.Generator().manual_seed(1))
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)

@@ -86,25 +86,44 @@ def find(table: Mapping[str, Any], name: str, kind: str) -> Any:
     )
 
 
-def check_options(part: Callable[..., Any], call: Call, kind: str, *, given: tuple[str, ...] = ()) -> None:
-    """Raise UsageError if a call has an option that its part does not take.
+TYPES: dict[type, tuple[type | tuple[type, ...], str]] = {
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    str: (str, "text, in quotes if need be"),
+    tuple: ((list, tuple), "a list such as [48, 96]"),
+}
+"""What an option takes whose default is of a type, and how to say it."""
+
+
+def check_options(
+    part: Callable[..., Any], call: Call, kind: str, *, given: tuple[str, ...] = (), ranges: bool = False
+) -> None:
+    """Raise UsageError if a call has an option that its part does not take, or of another type than its default.
 
     Args:
         part: the function or class.
         call: as read from a specification.
         kind: what the part is, for the error: network, noise, loss ...
         given: parameters that are not options: the arguments that hush itself passes.
+        ranges: whether numbers may be ranges, which are drawn from; then the part checks them itself.
     """
     import inspect
 
-    parameters = inspect.signature(part).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    parameters = inspect.signature(part).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    allowed = [p.name for p in parameters if p.name not in given]
-    for option in call.options:
+    allowed = [name for name in parameters if name not in given]
+    for option, value in call.options.items():
         if option not in allowed:
             known = ", ".join(allowed) or "none"
             raise UsageError(f"{kind} {call.name!r} has no option {option!r}{nearest(option, allowed)}. Known: {known}")
+        default = type(parameters[option].default)
+        if default not in TYPES or (ranges and default in (int, float)):
+            continue
+        fitting, words = TYPES[default]
+        if not isinstance(value, fitting) or (isinstance(value, bool) and default is not bool):
+            raise UsageError(f"{kind} {call.name!r}: {option} is {_written(value)}; it must be {words}")
 
 
 def parse_call(text: str) -> Call:

@@ -62,7 +62,7 @@ def evaluate(
     runtime: RuntimeOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
-    threads: Annotated[int | None, typer.Option(help="Threads of the processor.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the processor.")] = None,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write protocol, rows and summary; - for stdout.")
     ] = None,

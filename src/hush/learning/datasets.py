@@ -7,7 +7,7 @@ A data set is ``def mydata(root, *, ...) -> DataSet``. It lists pictures and dec
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 from hush.errors import PictureError, RecipeError, UsageError
 from hush.imaging.finding import find_pictures
 from hush.learning.runs import is_run
-from hush.names import Call, check_options, find, parse_call
+from hush.names import check_options, find, parse_call
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
     """
     call = parse_call(spec)
     opener = find(DATASETS, call.name, "data set")
-    _check_options(call, opener)
+    check_options(opener, call, "data set", given=("root",))
     given = (Path(root).expanduser(),) if str(root) else ()
     if not given and inspect.signature(opener).parameters["root"].default is inspect.Parameter.empty:
         raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
@@ -153,17 +153,6 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
     if not data.train and not data.test:
         raise PictureError(f"{root}: data set {call.name!r} finds no picture to learn from or to judge")
     return data
-
-
-def _check_options(call: Call, opener: Callable[..., DataSet]) -> None:
-    """Compare options with the reader's keywords, and their types with those of the defaults."""
-    check_options(opener, call, "data set", given=("root",))
-    defaults = {name: p.default for name, p in inspect.signature(opener).parameters.items()}
-    for option, value in call.options.items():
-        kind = type(defaults[option])
-        if kind in (bool, int, str) and type(value) is not kind:
-            word = {bool: "true or false", int: "a whole number", str: "text, in quotes if need be"}[kind]
-            raise UsageError(f"data set {call.name!r}: {option} = {value!r}; it takes {word}")
 
 
 def split(data: DataSet, validation: str, most: int = 0) -> DataSet:

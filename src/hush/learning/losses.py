@@ -6,6 +6,7 @@ A loss is ``def myloss(restored, clean, *, ...) -> scalar``; a regulariser is ``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hush.errors import UsageError
-from hush.names import Call, Range, check_options, find, parse_sum
+from hush.names import Call, check_options, find, parse_sum
 
 K1, K2 = 0.01, 0.03  # stabilise SSIM's two quotients; Wang et al. 2004
 
@@ -108,7 +109,7 @@ class Loss:
         spec: the sum.
         given: names of terms whose values come with each call, such as the ``kl`` of the method variational.
 
-    Raises UsageError for an unknown loss or option, or an empty sum.
+    Raises UsageError for an unknown loss or option, an empty sum, or a weight that is not above 0.
     """
 
     def __init__(self, spec: str, *, given: Sequence[str] = ()) -> None:
@@ -116,6 +117,9 @@ class Loss:
         terms = parse_sum(spec)
         if not terms:
             raise UsageError(f"the loss is empty; write a sum such as 0.8*l1 + 0.2*ssim. Known: {', '.join(LOSSES)}")
+        for weight, call in terms:
+            if not 0 < weight < math.inf:
+                raise UsageError(f"{spec!r}: the weight of {call} is {weight:g}; it must be above 0")
         self.terms = [(weight, None if call.name in given else _check(call), call.options) for weight, call in terms]
         names = [call.name for _, call in terms]
         self.names = [call.name if names.count(call.name) == 1 else str(call) for _, call in terms]
@@ -144,7 +148,4 @@ class Loss:
 def _check(call: Call) -> Callable[..., Tensor]:
     loss: Callable[..., Tensor] = find(LOSSES, call.name, "loss")
     check_options(loss, call, "loss", given=("restored", "clean"))
-    for option, value in call.options.items():
-        if isinstance(value, Range):
-            raise UsageError(f"loss {call}: {option} takes one value, not a range")
     return loss

@@ -178,7 +178,7 @@ class Degradation:
 
 def _check(call: Call) -> Callable[..., Tensor | Degraded]:
     noise = find(NOISES, call.name, "noise")
-    check_options(noise, call, "noise", given=("clean", "rng"))
+    check_options(noise, call, "noise", given=("clean", "rng"), ranges=True)
     for option, (low, high) in BOUNDS.get(call.name, {}).items():
         value = call.options.get(option, low)
         ends = (value.low, value.high) if isinstance(value, Range) else (value,)

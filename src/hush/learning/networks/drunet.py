@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hush.errors import UsageError
+from hush.learning.networks.layers import at_least
 from hush.learning.networks.limits import NetworkLimits
 
 
@@ -57,6 +58,8 @@ class DRUNet(nn.Module):
         merge_early: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, blocks=blocks, unshuffle=unshuffle, levels=len(widths))
+        at_least(1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
         self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=48)
         self.unshuffle = unshuffle
         self.merge_early = merge_early
