@@ -18,6 +18,16 @@ def test_singular_values_come_close_to_one(shape):
     assert values[:, : min(shape) // 2].min() > 0.5
 
 
+@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
+def test_steps_are_those_of_newton_and_schulz(shape, monkeypatch):
+    monkeypatch.setattr("hush.learning.optimisers.multiplies_bf16", lambda device: False)
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    x = matrix / matrix.norm()
+    for _ in range(3):  # as Jordan et al. 2024 write it
+        x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+    torch.testing.assert_close(orthogonalise(matrix[None])[0], x, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("bf16", [True, False])
 def test_bf16_is_used_only_where_it_is_multiplied(bf16, monkeypatch):
     # emulated, a step of the networks that ship takes ten seconds
