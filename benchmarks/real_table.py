@@ -1,14 +1,15 @@
 """Make the table of real photographs: our weights, blind, beside classical methods, each at its best sigma per set.
 
     python benchmarks/real_table.py --data FOLDER --ours photo --rows rows.jsonl               print it
-    python benchmarks/real_table.py --data FOLDER --ours photo --rows rows.jsonl --write FILE  between a file's markers
+    python benchmarks/real_table.py --data FOLDER --ours photo --rows rows.jsonl --write PAGE  between a page's markers
     ... --page crops.html                                                   also eight pictures at 100 %, side by side
 
 FOLDER holds ``real/`` with ``SPLIT.tsv`` (columns set, name, use), of which the pairs for reporting are taken,
 ``test/Kodak24`` and ``peers/cdncnn_b.npz``. A method that must be told a sigma gets, for each set, the one of a ladder
 that is best for the mean PSNR on that very set, which no user could know; BM3D, which takes about a minute for each
 megapixel, is measured in the middle of the pictures only, and ours there too. What was measured is kept in the file of
-rows, so that a run that was interrupted goes on. What cannot be run is named under the table.
+rows, so that a run that was interrupted goes on. What cannot be run is named under the table. A page has the lines
+``<!-- real: NAME -->`` and ``<!-- end of real -->``, where NAME is ``table``, or ``gains`` for the mean gains alone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from hush.imaging.files import read
 from hush.imaging.finding import find_pictures
 from hush.imaging.metrics import psnr, ssim, to_eight_bit
 from hush.imaging.pages import Page
+from hush.judging import markdown
 from hush.judging.intervals import bootstrap_interval
 from hush.judging.protocol import processor, versions
 from hush.restoring.denoising import open_restorer
@@ -50,7 +52,6 @@ SCENES = {  # pictures that share what these find are of one scene
     "RENOIR": r"(.+)$",
     "SIDD crops": r"(danet|1(?=_)|0)",  # 0001_SRGB_010_s045 and 0_3 are of one instance, 1_4 of the next
 }
-BEGIN, END = "<!-- results: made by benchmarks/real_table.py -->", "<!-- end of results -->"
 CROP, SHOWN = 160, 8  # pixels a side, pictures
 SQUARE = 128  # pixels a side
 MIDDLE = f"middle {SQUARE}x{SQUARE}"
@@ -230,18 +231,28 @@ def run(sets: dict[str, list[Pair]], compared: Sequence[Candidate], rows: Rows) 
     return found, missing
 
 
-def table(sets: dict[str, list[Pair]], compared: Sequence[Candidate], found: Found) -> list[str]:
-    """Return the table in Markdown: PSNR, SSIM and the mean gain over the input with its interval, for each set."""
-    heads = [f"{title}, {len(chosen)}" for title, chosen in sets.items()]
-    lines = [["PSNR in dB / SSIM (gain in dB: 95 %)", *heads], ["---", *["---:"] * len(sets)]]
+def table(
+    sets: dict[str, list[Pair]],
+    compared: Sequence[Candidate],
+    found: Found,
+    head: str,
+    cell: Callable[[list[Row]], str],
+) -> list[str]:
+    """Return a table in Markdown: a row for each candidate that was run, a column for each set, under a head."""
+    lines = []
     for candidate in compared:
         cells = [found[candidate.title, title] for title in sets if (candidate.title, title) in found]
         if cells:
-            lines.append([candidate.title, *map(_cell, cells)])
-    return [f"| {' | '.join(line)} |" for line in lines]
+            lines.append([candidate.title, *map(cell, cells)])
+    return markdown.table([head, *(f"{title}, {len(chosen)}" for title, chosen in sets.items())], lines)
+
+
+def _gain(rows: list[Row]) -> str:
+    return f"{np.mean([row['psnr'] - row['psnr_input'] for row in rows]):.2f}"
 
 
 def _cell(rows: list[Row]) -> str:
+    """Write PSNR, SSIM, and the mean gain over the input with its interval."""
     means = (float(np.mean([row[key] for row in rows])) for key in ("psnr", "ssim"))
     figures = "{:.2f} / {:.3f}".format(*means)
     if rows[0]["weights"] == "identity":
@@ -338,15 +349,6 @@ def _spread(sets: dict[str, list[Pair]]) -> list[Pair]:
     return [chosen[i] for chosen in sets.values() for i in sorted({0, len(chosen) // 2})][:SHOWN]
 
 
-def insert(page: Path, lines: Sequence[str]) -> None:
-    """Replace what stands between the markers of a file."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{page}: lacks the lines {BEGIN} and {END}; put them where the table belongs")
-    page.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]), encoding="utf-8")
-
-
 def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -355,7 +357,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="TEXT", help="only candidates whose titles contain one of these")
     parser.add_argument("--rows", type=Path, default=Path("real-rows.jsonl"), help="what was measured so far")
     parser.add_argument("--limit", type=int, help="only so many pictures of each set, for a trial")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between this file's markers")
+    parser.add_argument(
+        "--write", type=Path, nargs="+", default=[], metavar="PAGE", help="put it between the markers of pages"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the means there")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write a page of pictures at 100 %%")
     options = parser.parse_args()
@@ -366,10 +370,13 @@ def main() -> None:
     found, missing = run(sets, compared, Rows(options.rows))
     sentences = [*differences(sets, compared, found)]
     sentences.append(untouched(options.data / "test" / "Kodak24", open_restorer(options.ours[-1]), options.limit))
-    lines = [*table(sets, compared, found), "", *(f"- {line}" for line in [*sentences, *notes(), *missing])]
-    if options.write:
-        insert(options.write, lines)
-    else:
+    head = "PSNR in dB / SSIM (gain in dB: 95 %)"
+    lines = [*table(sets, compared, found, head, _cell), "", *(f"- {x}" for x in [*sentences, *notes(), *missing])]
+    gained = [candidate for candidate in compared if candidate.side is None and candidate.weights != "identity"]
+    parts = {"table": lines, "gains": table(sets, gained, found, "gain in dB", _gain)}
+    for page in options.write:
+        markdown.fill(page, "real", parts)
+    if not options.write:
         print("\n".join(lines))
     if options.json:
         options.json.write_text(json.dumps({"summary": summary(sets, compared, found)}, indent=1), encoding="utf-8")
