@@ -363,6 +363,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the means there")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write a page of pictures at 100 %%")
     options = parser.parse_args()
+    try:
+        for page in options.write:  # before the work, not after it
+            markdown.check(page, "real", ("table", "gains"))
+    except HushError as error:
+        sys.exit(str(error))
     sets = pairs(options.data / "real", options.limit)
     compared = candidates(options.data, options.ours)
     if options.only:

@@ -122,7 +122,7 @@ def test_json_csv_table_and_plot(measured: Bench, place: Path) -> None:
     assert read.report.summary == measured.report.summary
     assert len((place / "saved" / "rows.csv").read_text(encoding="utf-8").splitlines()) == 1 + 9
     heads, rows = table(measured, 3)
-    assert heads[1] == "photos, gaussian"
+    assert heads[1] == "photos, colour, gaussian"
     assert [row[0] for row in rows if "hush" in row[0]] == [f"**hush `{own(place)}`**"]
     assert run(["bench", "--from", str(place / "saved" / "bench.json"), "--plot", str(place / "a.svg")]) == 0
     assert run(["bench", "--from", str(place / "saved" / "bench.json"), "--plot", str(place / "b.svg")]) == 0
@@ -200,6 +200,8 @@ def test_slow_peers_restore_some_of_the_pictures_and_are_compared_on_these(
     assert shown["psnr"] == pytest.approx(expected)
     assert f"≈ {expected:.2f}" in "".join(parts(found)["colour"])
     assert "≈: slow restored 3 of the 5 of photos" in "".join(parts(found)["protocol"])
+    assert "minus slow, photos at gaussian, on 3 of the 5 pictures: " in "".join(parts(found)["differences"])
+    assert (shown["psnr_interval"], shown["part"]) == (None, True)
     everything = bench(
         plan_of(place, data=(str(tmp_path / "photos"),), out=tmp_path / "out", rounds=1, slow_pictures=0)
     )
@@ -216,17 +218,47 @@ def test_settings_that_give_the_same_pictures_are_judged_once(
 
     settings = (
         setting("a", "one", 0.0),
-        setting("b", "one", 2e-4),
+        setting("b", "one", 1e-6),
         setting("c", "one", 0.01),
-        setting("d", "two", 0.0),
+        setting("d", "one", math.nan),
+        setting("e", "two", 0.0),
     )
     monkeypatch.setattr(peers_module, "OUTSIDE", settings)
-    found = bench(plan_of(place, out=tmp_path / "out", rounds=1))
-    asked = {name: (tmp_path / name).read_text(encoding="utf-8").count("asked") for name in "abcd"}
-    assert asked["a"] == asked["c"] == asked["d"] == asked["b"] + 3, "two colour pictures and a gray one"
+    found = bench(plan_of(place, degradations=("gaussian(sigma=15)", "gaussian"), out=tmp_path / "out", rounds=1))
+    asked = {name: (tmp_path / name).read_text(encoding="utf-8").count("asked") for name in "abcde"}
+    assert asked["a"] == asked["c"] == asked["d"] == asked["b"] + 3, "two colour pictures and a gray one, at sigma 15"
+    assert asked["e"] == asked["a"]
+    assert [(entry["channels"], entry["peer"], entry["judged"]) for entry in found.alike] == [
+        (3, "b", "a"),
+        (1, "b", "a"),
+    ]
     psnr = {row["weights"]: row["psnr"] for row in found.report.rows if row["image"] == "cat.png"}
     assert psnr["b"] == psnr["a"]
     assert psnr["c"] != psnr["a"]
+    assert math.isnan(psnr["d"])
+    written = parts(found)
+    assert "b did as well as a on each of the timed colour pictures" in "".join(written["protocol"])
+    assert not any("minus b," in line for line in written["differences"])
+
+
+def test_gray_and_colour_of_one_folder_are_told_apart(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_colour = Peer("colour", "colour", {"by": 0.01}, "test_bench:shifted", channels=(3,))
+    monkeypatch.setattr(peers_module, "OUTSIDE", (only_colour,))
+    found = bench(plan_of(place, out=tmp_path / "out", rounds=1))
+    assert [(e["data"], e["pictures"]) for e in found.sets] == [("photos, colour", 2), ("photos, gray", 1)]
+    assert "colour" in found.figures(found.cells(3)[0])
+    assert "colour" not in found.figures(found.cells(1)[0])
+    assert "≈" not in "".join(line for part in parts(found).values() for line in part)
+
+
+def test_pages_are_looked_at_before_the_work(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "page.md").write_text("nothing", encoding="utf-8")
+    words = ["bench", "--data", str(place / "photos"), "--out", str(tmp_path / "out")]
+    assert run([*words, "--write", str(tmp_path / "page.md")]) != 0
+    assert "add them" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 # ---------------------------------------------------------------- parts

@@ -17,6 +17,7 @@ from hush.errors import UsageError, WeightsError
 from hush.learning.checkpoints import save_state
 from hush.learning.exporting import bf16_is_harmless, compare, export
 from hush.learning.networks import NETWORKS, NetworkLimits, build_network
+from hush.learning.precision import multiplies_bf16
 from hush.learning.torch_runtime import open_bare, open_network, open_torch, read_numbers
 from hush.restoring.runtimes import open_runtime
 from hush.restoring.weights import Card, open_weights
@@ -273,7 +274,7 @@ def test_torch_computes_in_bf16_only_if_asked_or_harmless(tmp_path: Path) -> Non
     harmless, harmed = (
         open_weights(write_tiny(tmp_path / f"{harmless}.onnx", card={"bf16": harmless})) for harmless in (True, False)
     )
-    native = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+    native = "bfloat16" if multiplies_bf16(torch.device("cpu")) else "float32"
     assert open_torch(harmed, device="cpu").description.endswith("float32")
     assert open_torch(harmless, device="cpu", precision="exact").description.endswith("float32")
     assert open_torch(harmless, device="cpu").description.endswith(native)

@@ -1,9 +1,11 @@
 """Specifications are read as people write them, and wrong names suggest the right ones."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from hush.errors import MissingExtra, UsageError, need
-from hush.names import Call, Range, find, parse_call, parse_chain, parse_sum
+from hush.names import Call, Range, check_options, find, parse_call, parse_chain, parse_sum
 
 
 def test_options_are_literals_ranges_and_words():
@@ -56,3 +58,44 @@ def test_find_in_table_by_reference_and_nearest():
 def test_a_missing_extra_says_what_to_install():
     with pytest.raises(MissingExtra, match=r"pip install 'hush\[search\]'"):
         need("a_module_that_is_not_there", "search")
+
+
+def loose(*, power: float = 2, padding: int | str = 1, dilation: int | None = 2, free=3, level: float = 1.0) -> None:
+    """Options as outsiders write them."""
+
+
+class Strict:
+    """A part that is a class."""
+
+    def __init__(self, widths: Sequence[int] = (1,), *, flag: bool = False, word: str = "a") -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "word"),
+    [
+        (loose, "x(power=1.5)", ""),
+        (loose, "x(power=2)", ""),
+        (loose, "x(padding=same)", ""),
+        (loose, "x(dilation=none)", ""),
+        (loose, "x(free=word)", ""),
+        (loose, "x(dilation=two)", "dilation is 'two'; it must be a whole number"),
+        (loose, "x(level=true)", "level is True; it must be a number"),
+        (loose, "x(level=0..1)", "level is 0..1; it must be a number"),
+        (Strict, "x(widths=[1, 2], flag=true, word=b)", ""),
+        (Strict, "x(widths=8)", "widths is 8; it must be a list"),
+        (Strict, "x(flag=1)", "flag is 1; it must be true or false"),
+        (Strict, "x(word=3)", "word is 3; it must be text"),
+    ],
+)
+def test_options_are_of_the_type_that_they_are_annotated_with(part, text, word):
+    if not word:
+        check_options(part, parse_call(text), "part")
+        return
+    with pytest.raises(UsageError, match=word):
+        check_options(part, parse_call(text), "part")
+
+
+def test_numbers_that_are_drawn_may_be_ranges():
+    check_options(loose, parse_call("x(level=0..1)"), "noise", ranges=True)
+    with pytest.raises(UsageError, match=r"a number or a range such as 0\.\.75"):
+        check_options(loose, parse_call("x(level=word)"), "noise", ranges=True)

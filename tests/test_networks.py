@@ -347,9 +347,16 @@ def test_a_deeper_network_goes_on_from_a_shallower_one(merge_early):
     noisy = torch.rand(1, 3, 33, 40)
     expected = restore(shallow, noisy)
     assert (expected - noisy).abs().max() > 0.01
-    assert load_numbers(deep, shallow.state_dict()) == []
+    assert load_numbers(deep, deep.adopt(shallow.state_dict())) == []
     torch.testing.assert_close(restore(deep, noisy), expected)
     assert all(block.first.weight.any() for block in deep.body), "new blocks have something to learn from"
-    other = DRUNet(widths=(8, 12), blocks=3, unshuffle=2)
-    assert load_numbers(other, shallow.state_dict()), "numbers of another network are not taken for a shallower one's"
-    assert load_numbers(grown(1, 2), deep.state_dict()), "nor are those of a deeper one"
+    others = (
+        DRUNet(widths=(8, 12), blocks=1, unshuffle=2),  # another level fewer
+        DRUNet(widths=(8, 12, 20), blocks=1, unshuffle=2),
+        DRUNet(widths=(8, 12, 16), blocks=4, unshuffle=2),
+    )
+    for other in others:
+        numbers = other.state_dict()
+        adopted = deep.adopt(numbers)
+        assert adopted.keys() == numbers.keys(), "these are not of a shallower form of this network"
+        assert all(torch.equal(adopted[name], value) for name, value in numbers.items())

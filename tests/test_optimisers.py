@@ -9,9 +9,11 @@ from hush.learning.optimisers import Muon, open_optimisers, orthogonalise
 from hush.learning.updating import Updater, rate_at
 
 
+@pytest.mark.parametrize("bf16", [True, False])
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24)])
-def test_singular_values_come_close_to_one(shape):
+def test_singular_values_come_close_to_one(shape, bf16, monkeypatch):
     # Jordan et al. 2024: five steps bring them into about [0.7, 1.2]
+    monkeypatch.setattr("hush.learning.optimisers.multiplies_bf16", lambda device: bf16)
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonalise(matrices, steps=5))
     assert values.max() < 1.3
@@ -39,6 +41,15 @@ def test_bf16_is_used_only_where_it_is_multiplied(bf16, monkeypatch):
     assert found.dtype == torch.float32
     assert torch.equal(found, exact) != bf16
     torch.testing.assert_close(found, exact, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_steps_stay_stable_where_most_singular_values_are_tiny(bf16, monkeypatch):
+    monkeypatch.setattr("hush.learning.optimisers.multiplies_bf16", lambda device: bf16)
+    rng = torch.Generator().manual_seed(3)
+    matrix = torch.randn(64, 4, generator=rng) @ torch.randn(4, 576, generator=rng)
+    matrix += 0.01 * torch.randn(matrix.shape, generator=rng)
+    assert torch.linalg.svdvals(orthogonalise(matrix[None], steps=5)).max() < 1.3
 
 
 def test_direction_is_that_of_the_polar_factor():

@@ -9,11 +9,14 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hush.errors import UsageError
+
+UNIONS = (Union, UnionType)
 
 
 @dataclass(frozen=True)
@@ -86,27 +89,27 @@ def find(table: Mapping[str, Any], name: str, kind: str) -> Any:
     )
 
 
-TYPES: dict[type, tuple[type | tuple[type, ...], str]] = {
-    bool: (bool, "true or false"),
-    int: (int, "a whole number"),
+TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
-    str: (str, "text, in quotes if need be"),
-    tuple: ((list, tuple), "a list such as [48, 96]"),
+    str: ((str,), "text, in quotes if need be"),
+    Sequence: ((list, tuple), "a list such as [48, 96]"),
 }
-"""What an option takes whose default is of a type, and how to say it."""
+"""What an option takes that is annotated with a type, and how to say it."""
 
 
 def check_options(
     part: Callable[..., Any], call: Call, kind: str, *, given: tuple[str, ...] = (), ranges: bool = False
 ) -> None:
-    """Raise UsageError if a call has an option that its part does not take, or of another type than its default.
+    """Raise UsageError if a call has an option that its part does not take, or of another type than its annotation.
 
     Args:
-        part: the function or class.
+        part: the function or class. Options without annotation, or with one that is not in TYPES, take anything.
         call: as read from a specification.
         kind: what the part is, for the error: network, noise, loss ...
         given: parameters that are not options: the arguments that hush itself passes.
-        ranges: whether numbers may be ranges, which are drawn from; then the part checks them itself.
+        ranges: whether numbers may be ranges, which are drawn from; a number is annotated ``float | Tensor`` then.
     """
     import inspect
 
@@ -114,16 +117,32 @@ def check_options(
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     allowed = [name for name in parameters if name not in given]
+    try:
+        hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+    except Exception:  # of somebody's own module: names that only type checkers know, or no function at all
+        hints = {}
     for option, value in call.options.items():
         if option not in allowed:
             known = ", ".join(allowed) or "none"
             raise UsageError(f"{kind} {call.name!r} has no option {option!r}{nearest(option, allowed)}. Known: {known}")
-        default = type(parameters[option].default)
-        if default not in TYPES or (ranges and default in (int, float)):
-            continue
-        fitting, words = TYPES[default]
-        if not isinstance(value, fitting) or (isinstance(value, bool) and default is not bool):
+        if words := _misfit(value, hints.get(option), ranges):
             raise UsageError(f"{kind} {call.name!r}: {option} is {_written(value)}; it must be {words}")
+
+
+def _misfit(value: Any, hint: Any, ranges: bool) -> str:
+    """Say what a value must be instead, or nothing."""
+    kinds = {get_origin(kind) or kind for kind in (get_args(hint) if get_origin(hint) in UNIONS else (hint,))}
+    if type(None) in kinds and value is None:
+        return ""
+    kinds -= {type(None)}
+    number = ranges and float in kinds
+    if not number and (len(kinds) != 1 or not kinds <= TYPES.keys()):
+        return ""
+    taken, words = TYPES[float if number else kinds.pop()]
+    if number:
+        taken, words = (*taken, Range), "a number or a range such as 0..75"
+    fits = isinstance(value, taken) and (bool in taken or not isinstance(value, bool))
+    return "" if fits else words
 
 
 def parse_call(text: str) -> Call:

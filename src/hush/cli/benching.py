@@ -88,7 +88,8 @@ def bench(
     Quality, seconds per megapixel and peak memory of hush's weights at each
     tier, FFDNet and DnCNN with published numbers in OpenVINO and torch, BM3D,
     NLM, TV, wavelets, OpenCV and Open Image Denoise: all restore the same
-    noisy pictures, each in a process of its own and at its fastest setting.
+    noisy pictures (who takes minutes, some of them), each in a process of its
+    own and at its fastest setting.
     Peers that are not installed are named (pip install -r
     benchmarks/requirements.txt brings them). A bench that is stopped goes on.
 
@@ -101,9 +102,11 @@ def bench(
     need("torch", "train")
     from hush.judging.bench.benching import DEGRADATIONS, Plan
     from hush.judging.bench.plotting import draw
-    from hush.judging.bench.report import Bench, parts
-    from hush.judging.markdown import fill
+    from hush.judging.bench.report import PARTS, Bench, parts
+    from hush.judging.markdown import check, fill
 
+    for page in write or ():  # before hours of work, not after them
+        check(Path(page), "bench", PARTS)
     if source is not None:
         found = Bench.from_json(source)
     else:

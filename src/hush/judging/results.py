@@ -89,11 +89,12 @@ def summarise(rows: Iterable[Row], metrics: Sequence[str]) -> list[Row]:
 
 
 def compare(rows: Iterable[Row], metrics: Sequence[str]) -> list[Row]:
-    """Return paired differences: each weights minus the first of the rows, on the same noisy pictures."""
+    """Return paired differences: each weights minus the first that have all pictures, on the same noisy ones."""
     differences = []
     for cell in _grouped(rows, lambda row: (row["data"], row["degradation"])):
-        first, *others = _grouped(cell, lambda row: row["weights"])
-        differences += [_difference(other, first, metrics) for other in others]
+        groups = _grouped(cell, lambda row: row["weights"])
+        first = max(groups, key=len)
+        differences += [_difference(other, first, metrics) for other in groups if other is not first]
     return differences
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -99,13 +98,8 @@ def _put_together(value: Any, tensor: Any) -> Any:
 
 
 def load_numbers(network: torch.nn.Module, numbers: dict[str, Tensor]) -> list[str]:
-    """Copy numbers into a network where name and shape fit; return the names of layers that did not fit.
-
-    A network with ``adopt(numbers)`` first says what the numbers of a smaller form of itself are called in it.
-    """
+    """Copy numbers into a network where name and shape fit; return the names of layers that did not fit."""
     own = network.state_dict()
-    adopt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = getattr(network, "adopt", None)
-    numbers = adopt(numbers) if adopt else numbers
     fitting = {name: value for name, value in numbers.items() if name in own and own[name].shape == value.shape}
     network.load_state_dict(fitting, strict=False)
     return sorted((own.keys() | numbers.keys()) - fitting.keys())

@@ -19,28 +19,36 @@ from hush.learning.precision import multiplies_bf16
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic's coefficients, tuned by Jordan et al. for fast convergence
 
 
+TOGETHER = 3  # steps that are computed from one Gram matrix; beyond, its rounding in bf16 would be amplified
+
+
 def orthogonalise(matrices: Tensor, steps: int = 3) -> Tensor:
     """Push the singular values of each matrix of a stack (K, rows, columns) towards one.
 
-    A step makes (aI + bG + cG^2) X of X, with G = X X^T. All steps are polynomials in the first G, so only G and the
-    product of polynomials, which are of the shorter side, are carried on: half the arithmetic for kernels, which are
-    nine times as long as they are high. In bf16 where the device multiplies it, else in float32.
+    A step makes (aI + bG + cG^2) X of X, with G = X X^T. Three steps are a polynomial in the first G, so that only
+    matrices of the shorter side are carried on: half the arithmetic for 3x3 kernels, which are nine times as long as
+    they are high. The products with X are in bf16 where the device multiplies it.
     """
-    a, b, c = NEWTON_SCHULZ
     x = matrices.to(torch.bfloat16 if multiplies_bf16(matrices.device) else torch.float32)
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    gram = x @ x.mT
-    identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
-    product = identity
-    for _ in range(steps):
+    for first in range(0, steps, TOGETHER):
+        x = _polynomial((x @ x.mT).float(), min(TOGETHER, steps - first)).to(x.dtype) @ x
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+def _polynomial(gram: Tensor, steps: int) -> Tensor:
+    """Return what so many steps multiply X by, from X X^T."""
+    a, b, c = NEWTON_SCHULZ
+    identity = torch.eye(gram.shape[-1], device=gram.device)
+    product = factor = a * identity + b * gram + c * gram @ gram
+    for _ in range(steps - 1):
+        gram = factor @ gram @ factor
         factor = a * identity + b * gram + c * gram @ gram
         product = factor @ product
-        gram = factor @ gram @ factor
-    x = product @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+    return product
 
 
 class Muon(torch.optim.Optimizer):

@@ -214,13 +214,18 @@ class Training:
             run.export(name)
 
     def start_from(self, start: str | Path) -> list[str]:
-        """Take over trained numbers; return a note of the layers that did not fit."""
+        """Take over trained numbers; return a note of the layers that did not fit.
+
+        A network with ``adopt(numbers)`` says what the numbers of a smaller form of itself are called in it.
+        """
         from hush.learning.torch_runtime import read_numbers, read_origin
 
         part, _, source = re.fullmatch(r"(?:([a-z_]\w*)(=))?(.+)", str(start), re.DOTALL).groups()  # type: ignore[union-attr]
         prefix = f"{part}." if part else ""
         self.origin = read_origin(source) | ({"part": part} if part else {})
         numbers = {prefix + name: torch.as_tensor(value) for name, value in read_numbers(source).items()}
+        if not part and (adopt := getattr(self.restorer.network, "adopt", None)):
+            numbers = adopt(numbers)
         unfitting = [name for name in load_numbers(self.restorer.network, numbers) if name.startswith(prefix)]
         if set(unfitting) >= {name for name in self.restorer.network.state_dict() if name.startswith(prefix)}:
             raise RecipeError(f"{start}: not one layer fits the network {self.recipe.network}")

@@ -1,4 +1,4 @@
-"""The bench: every peer restores the same noisy pictures; quality, time and memory in one report.
+"""The bench: all peers restore the same noisy pictures, slow ones some of them; quality, time, memory in one report.
 
 Quality is kept by version, data and noise (see `hush.judging.bench.store`), so that a bench that was interrupted goes
 on. Times are measured anew by every run; so is memory, except for peers that take minutes.
@@ -20,7 +20,7 @@ from hush.errors import HushError, UsageError
 from hush.imaging import metrics
 from hush.imaging.metrics import METRICS
 from hush.judging.bench.peers import Missing, Peer, line_up
-from hush.judging.bench.report import Bench
+from hush.judging.bench.report import CHANNELS, Bench
 from hush.judging.bench.store import Store, digest
 from hush.judging.bench.timing import megapixel, time_peers
 from hush.judging.bench.workers import Worker
@@ -31,8 +31,6 @@ from hush.judging.results import Report, Row
 from hush.names import find
 
 Image = NDArray[np.float32]
-Timed = tuple[Image, float | None]
-"""A noisy picture, and what is told of its noise."""
 TellBench = Callable[[int, int, str], None]
 
 KNOWN_SETS = ("CBSD68", "Kodak24", "BSD68", "Set12")  # those that published figures are about
@@ -40,7 +38,7 @@ DEMO = Path(metrics.__file__).parent.parent / "demo"
 DEGRADATIONS = ("gaussian(sigma=15)", "gaussian(sigma=25)", "gaussian(sigma=50)")
 JUDGES = ("psnr", "ssim")
 TIMED_PICTURES = 3
-ALIKE = 0.2 / 255  # settings of one program whose pictures differ by no more, rms, are judged once: 0.003 dB at 30 dB
+ALIKE = {"psnr": 0.005, "ssim": 0.0005}  # settings of one program that differ by no more are judged once
 
 
 @dataclass(frozen=True)
@@ -90,21 +88,24 @@ def bench(plan: Plan, progress: TellBench = lambda done, total, words: None) -> 
     peers, missing = line_up(plan.weights, plan.peers or beside, plan.out / "converted", slow=plan.slow)
     chains = open_chains(plan.degradations, sets)
     session = _Session(protocol, chains, Store(plan.out / "figures.jsonl"), progress, missing, plan.slow_pictures)
-    for channels, group in _by_channels(sets).items():
+    parts = _by_channels(sets)
+    for channels, group in parts.items():
         session.run(channels, group, [peer for peer in peers if channels in peer.channels], threads, plan.rounds)
-    order = [s.name for s in sets], list(chains), [peer.name for peer in peers]
+    order = [data.name for group in parts.values() for data in group], list(chains), [peer.name for peer in peers]
     rows = sorted(session.rows, key=lambda row: tuple(map(_place, order, (row[key] for key in KEYS))))
     record = protocol.record({"threads": threads}, session.descriptions)
     record["versions"] |= session.versions
     report = Report.of(record, protocol.metrics, rows)
-    return Bench(report, session.sets, session.times, [vars(entry) for entry in session.missing])
+    missing_rows = [vars(entry) for entry in session.missing]
+    return Bench(report, session.sets, session.times, missing_rows, session.alike)
 
 
 KEYS = ("data", "degradation", "weights")
 
 
-def _distance(first: Image, second: Image) -> float:
-    return float(np.sqrt(np.mean((first - second) ** 2)))
+def _as_good(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
+    return all(first[metric] == second[metric] or abs(first[metric] - second[metric]) <= most
+               for metric, most in ALIKE.items())  # fmt: skip
 
 
 def _place(order: Sequence[str], value: str) -> int:
@@ -131,13 +132,14 @@ def find_sets(data: Sequence[str]) -> tuple[list[str], Path | None]:
 
 
 def _by_channels(sets: Sequence[JudgedData]) -> dict[int, list[JudgedData]]:
-    """Part colour from gray pictures."""
+    """Part colour from gray pictures; what was in one folder gets names that tell them apart."""
     parts: dict[int, list[JudgedData]] = {}
     for data in sets:
         channels = [read_clean(picture.clean).shape[2] for picture in data.pictures]
         for kind in dict.fromkeys(channels):
             alike = [picture for picture, count in zip(data.pictures, channels, strict=True) if count == kind]
-            parts.setdefault(kind, []).append(replace(data, pictures=alike))
+            name = data.name if len(alike) == len(channels) else f"{data.name}, {CHANNELS[kind]}"
+            parts.setdefault(kind, []).append(replace(data, name=name, pictures=alike))
     return dict(sorted(parts.items(), reverse=True))
 
 
@@ -159,6 +161,7 @@ class _Session:
         self.rows: list[Row] = []
         self.sets: list[Row] = []
         self.times: list[Row] = []
+        self.alike: list[Row] = []
         self.descriptions: dict[str, str] = {}
         self.versions: dict[str, str] = {}
         self._judges = {name: find(METRICS, name, "metric") for name in protocol.metrics}
@@ -173,11 +176,12 @@ class _Session:
         few = {(data.name, data.pictures[number].name) for data in sets for number in self._spread(data)}
         with ExitStack() as stack:
             team = dict(self._open(peers, threads, stack))
-            timed = self._timed_pictures(sets[0])
+            timed = self._timed_cases(sets[0])
             self._time(channels, timed, team, rounds)
             alike = self._alike(timed, team)
+            self.alike += [{"channels": channels, "peer": name, "judged": other} for name, other in alike.items()]
             for case in cases(sets, self.chains, self.protocol):
-                self._judge(case, team, alike, slow=(case.data, case.picture.name) in few)
+                self._judge(case, team, alike, among_few=(case.data, case.picture.name) in few)
 
     def _spread(self, data: JudgedData) -> set[int]:
         """Return the numbers of the pictures that slow peers restore too."""
@@ -202,8 +206,9 @@ class _Session:
                 self.versions |= worker.versions
                 yield peer.name, worker
 
-    def _time(self, channels: int, pictures: Sequence[Timed], team: dict[str, Worker], rounds: int) -> None:
+    def _time(self, channels: int, chosen: Sequence[Case], team: dict[str, Worker], rounds: int) -> None:
         """Time the team in turns, then see what each takes of memory."""
+        pictures = [(case.noisy, case.sigma) for case in chosen]
         timed = {name: (worker.peer, worker.restore) for name, worker in team.items() if worker.peer.timed}
         times, failed = time_peers(timed, pictures, rounds, lambda name: self._tell(f"timing {name}"))
         reference = next((times[name] for name in times if team[name].peer.ours), None)
@@ -222,30 +227,32 @@ class _Session:
                 }
             )
 
-    def _timed_pictures(self, data: JudgedData) -> list[Timed]:
+    def _timed_cases(self, data: JudgedData) -> list[Case]:
         """Return noisy pictures from the beginning, the middle and the end of a data set."""
         last = len(data.pictures) - 1
         chosen = [data.pictures[number] for number in sorted({0, last // 2, last})]
         name = list(self.chains)[len(self.chains) // 2]
         few = replace(data, pictures=chosen)
-        return [(case.noisy, case.sigma) for case in cases([few], {name: self.chains[name]}, self.protocol)]
+        return list(cases([few], {name: self.chains[name]}, self.protocol))
 
-    def _alike(self, pictures: Sequence[Timed], team: dict[str, Worker]) -> dict[str, str]:
-        """Return settings of a program whose pictures are those of a setting before them, which need no judging."""
+    def _alike(self, chosen: Sequence[Case], team: dict[str, Worker]) -> dict[str, str]:
+        """Return settings of a program that do as well as one before them on each picture, which need no judging."""
         alike: dict[str, str] = {}
-        judged: dict[str, list[tuple[str, list[Image]]]] = {}
+        judged: dict[str, list[tuple[str, list[dict[str, float]]]]] = {}
+        families = [worker.peer.family for worker in team.values()]
         for name, worker in list(team.items()):
-            if worker.peer.ours or worker.peer.slow or not worker.peer.timed:
+            if worker.peer.ours or worker.peer.slow or families.count(worker.peer.family) == 1:
                 continue
+            self._tell(f"comparing settings: {name}", 0)
             try:
-                restored = [worker.restore(*picture)[0] for picture in pictures]
+                figures = [self._figures(case, worker) for case in chosen]
             except HushError as error:
                 self._drop(team, name, str(error))
                 continue
             others = judged.setdefault(worker.peer.family, [])
-            same = (other for other, theirs in others if max(map(_distance, restored, theirs)) <= ALIKE)
-            if (found := next(same, None)) is None:
-                others.append((name, restored))
+            found = next((other for other, theirs in others if all(map(_as_good, figures, theirs))), None)
+            if found is None:
+                others.append((name, figures))
             else:
                 alike[name] = found
         return alike
@@ -262,16 +269,16 @@ class _Session:
         memory: int | None = known["memory"]
         return memory
 
-    def _judge(self, case: Case, team: dict[str, Worker], alike: Mapping[str, str], *, slow: bool) -> None:
+    def _judge(self, case: Case, team: dict[str, Worker], alike: Mapping[str, str], *, among_few: bool) -> None:
         """Let each of the team restore a picture, unless its figures are known, and keep a row of them.
 
-        ``alike`` says whose figures stand for whose; ``slow``, whether those that take minutes take part.
+        ``alike`` says whose figures stand for whose; ``among_few``, whether those that take minutes take part.
         """
         given = measure(case.noisy, case.clean, self._judges)
         height, width = case.clean.shape[:2]
         for name, worker in list(team.items()):
             self._tell(f"{name}: {case.data}, {case.degradation}")
-            if worker.peer.slow and not slow:
+            if worker.peer.slow and not among_few:
                 continue
             try:
                 figures = self._figures(case, team.get(alike.get(name, name), worker))

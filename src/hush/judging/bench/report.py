@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hush.judging import markdown
 from hush.judging.results import Report, Row, write_text
 
 CHANNELS = {3: "colour", 1: "gray"}
+PARTS = ("plot", "colour", "gray", "ahead", "differences", "missing", "protocol")
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,15 @@ class Bench:
     times_reference (the median of its ratios to our first weights in the same rounds), memory in bytes or None."""
     missing: list[Row]
     """One per peer that took no part: name, reason."""
+    alike: list[Row] = field(default_factory=list)
+    """One per setting that was not judged, since it did as well as another on the timed pictures: channels, peer and
+    judged, whose figures stand for it."""
 
     def to_json(self) -> str:
         """Return all of it as JSON."""
         content = json.loads(self.report.to_json())
-        parts = {"sets": self.sets, "times": self.times, "missing": self.missing, "ahead": self.ahead()}
+        parts = {name: getattr(self, name) for name in ("sets", "times", "missing", "alike")}
+        parts["ahead"] = self.ahead()
         return json.dumps({**parts, **content}, ensure_ascii=False, indent=1)
 
     @classmethod
@@ -49,7 +53,7 @@ class Bench:
             rows = [{key: math.inf if value is None and key.startswith("psnr") else value for key, value in row.items()}
                     for row in content["rows"]]  # fmt: skip
             report = Report.of(content["protocol"], list(content["protocol"]["metrics"]), rows)
-            return cls(report, content["sets"], content["times"], content["missing"])
+            return cls(report, content["sets"], content["times"], content["missing"], content.get("alike", []))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path}: is no bench.json of 'hush bench' ({type(error).__name__}: {error})") from error
 
@@ -78,15 +82,16 @@ class Bench:
         """Return the summary of each peer on a data set and degradation.
 
         A peer that restored only some of the pictures gets the mean of our first weights over all of them, plus its
-        mean difference to these on the same pictures; its ``part`` is True.
+        mean difference to these on the same pictures, and no interval; its ``part`` is True.
         """
         entries = {e["weights"]: e | {"part": False} for e in self.report.summary if _cell(e) == cell}
-        pictures = max((entry["n"] for entry in entries.values()), default=0)
         for difference in self.report.differences:
-            if _cell(difference) == cell and difference["n"] < pictures:
-                whole = entries[difference["baseline"]]
-                estimated = {metric: whole[metric] + difference[metric] for metric in self.report.metrics}
-                entries[difference["weights"]] |= {**estimated, "part": True}
+            if _cell(difference) == cell and difference["n"] < entries[difference["baseline"]]["n"]:
+                whole, entry = entries[difference["baseline"]], entries[difference["weights"]]
+                for metric in self.report.metrics:
+                    entry |= {metric: whole[metric] + difference[metric], f"{metric}_interval": None}
+                    entry[f"{metric}_input"] = whole[f"{metric}_input"]
+                entry["part"] = True
         return entries
 
     def timed(self, channels: int) -> dict[str, Row]:
@@ -177,30 +182,40 @@ def _differences(bench: Bench) -> list[str]:
     lines = []
     for channels in CHANNELS:
         cell = bench.shown(channels)
+        figures = {} if cell is None else bench.figures(cell)
+        unjudged = [entry["peer"] for entry in bench.alike if entry["channels"] == channels]
         for entry in bench.report.differences:
-            if (entry["data"], entry["degradation"]) == cell and entry["psnr_interval"] is not None:
+            if (entry["data"], entry["degradation"]) != cell or entry["weights"] in unjudged:
+                continue
+            words = f"`{entry['baseline']}` minus {entry['weights']}, {cell[0]} at {_short(cell[1])}"
+            whole = figures[entry["baseline"]]["n"]
+            if entry["n"] < whole:
+                lines.append(f"{words}, on {entry['n']} of the {whole} pictures: {-entry['psnr']:+.3f} dB.")
+            elif entry["psnr_interval"] is not None:
                 low, high = entry["psnr_interval"]
-                lines.append(
-                    f"`{entry['baseline']}` minus {entry['weights']}, {cell[0]} at {_short(cell[1])}: "
-                    f"{-entry['psnr']:+.3f} dB (95 %: {-high:+.3f} to {-low:+.3f})."
-                )
+                lines.append(f"{words}: {-entry['psnr']:+.3f} dB (95 %: {-high:+.3f} to {-low:+.3f}).")
     return lines
 
 
 def _partly(bench: Bench) -> list[str]:
-    """Say who restored only some of the pictures, and what stands in the tables then."""
-    whole: Counter[str] = Counter()
-    for entry in bench.sets:
-        whole[entry["data"]] += entry["pictures"]
+    """Say who restored only some of the pictures, or none but the timed ones, and what stands in the tables then."""
+    whole = {entry["data"]: entry["pictures"] for entry in bench.sets}
     counts: dict[str, dict[str, int]] = {}
     for entry in bench.report.summary:
         counts.setdefault(entry["weights"], {})[entry["data"]] = entry["n"]
+    first = next((entry["baseline"] for entry in bench.report.differences), "")
     lines = []
     for name, found in counts.items():
         if few := [f"{n} of the {whole[data]} of {data}" for data, n in found.items() if n < whole[data]]:
             lines.append(
-                f"≈: {name} restored {', '.join(few)}; what stands there is the mean of our first row over all "
-                "pictures, plus the mean difference to it on these."
+                f"≈: {name} restored {', '.join(few)}; what stands there is the mean of `{first}` over all pictures, "
+                "plus the mean difference to it on these."
+            )
+    for channels, kind in CHANNELS.items():
+        for entry in (entry for entry in bench.alike if entry["channels"] == channels):
+            lines.append(
+                f"{entry['peer']} did as well as {entry['judged']} on each of the timed {kind} pictures, so it was not "
+                "judged on the others: these figures are those of the latter."
             )
     return lines
 
@@ -208,6 +223,7 @@ def _partly(bench: Bench) -> list[str]:
 def _protocol(bench: Bench) -> list[str]:
     protocol = bench.report.protocol
     machine: Mapping[str, Any] = protocol["machine"]
+    first = next((entry["peer"] for entry in bench.times if entry["ours"]), "our first weights")
     versions = ", ".join(f"{name} {number}" for name, number in protocol["versions"].items())
     sets = ", ".join(f"{entry['data']} ({entry['pictures']} {CHANNELS[entry['channels']]})" for entry in bench.sets)
     words = [word for word in protocol["words"] if not word.startswith("Seconds")]
@@ -217,7 +233,7 @@ def _protocol(bench: Bench) -> list[str]:
         *_partly(bench),
         "Seconds: each peer in a process of its own, all in turns on the same three pictures of the first data set; "
         "the median over pictures and rounds with its quartiles, without the first call for each size; who takes "
-        "minutes restores each picture once. × time: the median of the ratios to our first row in the same rounds. "
+        f"minutes restores each picture once. × time: the median of the ratios to `{first}` in the same rounds. "
         "MB: the most that the process held while it restored one megapixel, Python and libraries with it.",
         f"{machine['processor']}, {protocol['runtime']['threads']} threads, {machine['system']}; {versions}.",
         f"{runs}.",

@@ -44,7 +44,7 @@ def build_network(spec: str) -> nn.Module:
 
 
 def build_classifier(spec: str) -> nn.Module:
-    """Build a classifier from a specification such as ``resnet_classifier(width=16)``.
+    """Build a classifier from a specification such as ``resnet_classifier(widths=[16, 32])``.
 
     Raises UsageError for an unknown classifier or option.
     """

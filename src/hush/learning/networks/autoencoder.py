@@ -113,7 +113,7 @@ def _check(
     output: str,
     residual: bool,
 ) -> None:
-    at_least(1, channels=channels, kernel=kernel, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+    at_least(1, kernel=kernel, **{f"widths[{i}]": width for i, width in enumerate(widths)})
     at_least(1, **{f"decoder_widths[{i}]": width for i, width in enumerate(rising)})
     at_least(2, up_kernel=up_kernel)
     if not widths or len(rising) != len(widths):

@@ -39,7 +39,7 @@ class CNNClassifier(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        at_least(1, channels=channels, classes=classes, convolutions=convolutions, levels=len(widths))
+        at_least(1, classes=classes, convolutions=convolutions, levels=len(widths))
         self.limits = NetworkLimits(channels=channels, classes=classes)
         self.multiple = 2 ** (len(widths) - 1)
         layers: list[nn.Module] = []
@@ -85,7 +85,7 @@ class ResNetClassifier(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        at_least(1, channels=channels, classes=classes, blocks=blocks, levels=len(widths))
+        at_least(1, classes=classes, blocks=blocks, levels=len(widths))
         self.limits = NetworkLimits(channels=channels, classes=classes)
         self.head = nn.Sequential(
             nn.Conv2d(channels, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()

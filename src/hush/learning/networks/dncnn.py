@@ -57,7 +57,7 @@ class DnCNN(nn.Module):
         residual: bool = True,
     ) -> None:
         super().__init__()
-        at_least(1, channels=channels, width=width, unshuffle=unshuffle)
+        at_least(1, width=width, unshuffle=unshuffle)
         at_least(2, depth=depth)
         overlap = unshuffle * depth + unshuffle - 1  # 1 cell per 3x3 layer, and the other pixels of the last cell
         self.limits = NetworkLimits(channels=channels, sigma_map=False, overlap=overlap)

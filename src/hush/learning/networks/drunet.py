@@ -90,21 +90,25 @@ class DRUNet(nn.Module):
         """Return the numbers of a network with fewer blocks a level as numbers of this one, which then does the same.
 
         The blocks that it has more follow those that are trained, and begin as the identity: their second convolution
-        is zero (Net2Net: Chen, Goodfellow, Shlens, ICLR 2016, arXiv:1511.05641). Numbers of other networks are returned
-        as they are.
+        is zero (Net2Net: Chen, Goodfellow, Shlens, ICLR 2016, arXiv:1511.05641). Numbers of any other network are
+        returned as they are.
 
         Args:
             numbers: by the names of `state_dict`.
         """
         trained = sum(re.fullmatch(r"body\.\d+\.first\.weight", name) is not None for name in numbers)
-        if not 0 < trained < self.blocks:
-            return dict(numbers)
         halve = re.compile(rf"(down\.\d+\.){trained}(\.weight)")  # follows the blocks, so that its name tells how many
         adopted = {halve.sub(rf"\g<1>{self.blocks}\2", name): value for name, value in numbers.items()}
-        for name, value in self.state_dict().items():
-            if name not in adopted and name.endswith((".first.weight", ".second.weight")):
-                adopted[name] = torch.zeros_like(value) if name.endswith(".second.weight") else value
-        return adopted
+        own = self.state_dict()
+        new = {}
+        for name, value in own.items():
+            block = re.fullmatch(r"(down\.\d+|up\.\d+|body)\.(\d+)\.(first|second)\.weight", name)
+            if (
+                block and int(block[2]) - block[1].startswith("up") >= trained
+            ):  # what doubles the size comes first there
+                new[name] = value if block[3] == "first" else torch.zeros_like(value)
+        fitting = {name: value.shape for name, value in (adopted | new).items()} == {n: v.shape for n, v in own.items()}
+        return adopted | new if 0 < trained < self.blocks and fitting else dict(numbers)
 
     def forward(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """Restore a batch (N, C, H, W) of any size; sigma_map is (N, 1, H, W) in [0, 1]."""

@@ -33,7 +33,7 @@ class FFDNet(nn.Module):
 
     def __init__(self, *, channels: int = 3, width: int = 96, depth: int = 12, batch_norm: bool = False) -> None:
         super().__init__()
-        at_least(1, channels=channels, width=width)
+        at_least(1, width=width)
         at_least(2, depth=depth)
         overlap = 2 * depth + 1  # 2 px per layer at half size, and the other pixel of the last 2x2 block
         self.limits = NetworkLimits(channels=channels, sigma_map=True, overlap=overlap)

@@ -55,7 +55,7 @@ class UNet(nn.Module):
         start_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        at_least(1, channels=channels, width=width, depth=depth, unshuffle=unshuffle)
+        at_least(1, width=width, depth=depth, unshuffle=unshuffle)
         widths = [width * 2**level for level in range(depth + 1)] if widths is None else list(widths)
         at_least(1, levels=len(widths) - 1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
         depth = len(widths) - 1

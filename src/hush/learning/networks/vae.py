@@ -58,7 +58,7 @@ class VAE(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        at_least(1, channels=channels, latent=latent, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+        at_least(1, latent=latent, **{f"widths[{i}]": width for i, width in enumerate(widths)})
         if len(widths) < 2:
             raise UsageError(f"widths are {list(widths)}; codes lie on a coarser level, so give two widths or more")
         self.multiple = 2 ** (len(widths) - 1)
