@@ -179,9 +179,10 @@ class _Session:
             timed = self._timed_cases(sets[0])
             self._time(channels, timed, team, rounds)
             alike = self._alike(timed, team)
-            self.alike += [{"channels": channels, "peer": name, "judged": other} for name, other in alike.items()]
             for case in cases(sets, self.chains, self.protocol):
                 self._judge(case, team, alike, among_few=(case.data, case.picture.name) in few)
+        found = ((name, other) for name, other in alike.items() if name in team and other in team)
+        self.alike += [{"channels": channels, "peer": name, "judged": other} for name, other in found]
 
     def _spread(self, data: JudgedData) -> set[int]:
         """Return the numbers of the pictures that slow peers restore too."""

@@ -103,9 +103,8 @@ class DRUNet(nn.Module):
         new = {}
         for name, value in own.items():
             block = re.fullmatch(r"(down\.\d+|up\.\d+|body)\.(\d+)\.(first|second)\.weight", name)
-            if (
-                block and int(block[2]) - block[1].startswith("up") >= trained
-            ):  # what doubles the size comes first there
+            doubles = block is not None and block[1].startswith("up")  # what doubles the size comes before the blocks
+            if block and int(block[2]) - doubles >= trained:
                 new[name] = value if block[3] == "first" else torch.zeros_like(value)
         fitting = {name: value.shape for name, value in (adopted | new).items()} == {n: v.shape for n, v in own.items()}
         return adopted | new if 0 < trained < self.blocks and fitting else dict(numbers)
