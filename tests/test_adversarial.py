@@ -229,13 +229,13 @@ def test_the_official_file_fills_the_encoder(photos, tmp_path, monkeypatch):
     import hashlib
 
     torch.manual_seed(5)
-    official = build_classifier("resnet34(classes=7, width=4)").state_dict()
+    official = build_classifier("resnet34(classes=7, width=8)").state_dict()
     torch.save(official, tmp_path / "resnet34.pth")
     digits = hashlib.sha256((tmp_path / "resnet34.pth").read_bytes()).hexdigest()[:8]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address = f"{(tmp_path / 'resnet34.pth').as_uri()}#sha256="
     content = settings_of(photos) | {"length": {"steps": 1}, "optimiser": {"rate": 0.0, "average": 0.0}}
-    recipe = recipe_of(method="supervised", network="resnet34_unet(width=4, widths=[8, 8, 8, 8, 8])", **content)
+    recipe = recipe_of(method="supervised", network="resnet34_unet(width=8, widths=[8, 8, 8, 8, 8])", **content)
     for number, source in enumerate([tmp_path / "resnet34.pth", address + digits]):
         (report, *_) = train(recipe, tmp_path / f"{number}", start=f"encoder={source}", extras=False)
         assert report.notes == ["these layers did not fit and start afresh: encoder.fc.bias, encoder.fc.weight"]
@@ -260,7 +260,7 @@ def test_a_damaged_or_dangerous_pth_is_named(tmp_path):
 
 
 def test_resnet34_unet_begins_as_the_identity():
-    network = build_network("resnet34_unet(width=4, widths=[8, 8, 8, 8, 8])").eval()
+    network = build_network("resnet34_unet(width=8, widths=[8, 8, 8, 8, 8])").eval()
     noisy = torch.rand(1, 3, 37, 50)
     with torch.no_grad():
         assert torch.equal(network(noisy), noisy)

@@ -32,8 +32,8 @@ SMALL = {  # options that make a network small enough to learn in a second; the 
     "guided_unet": "guided_unet(classifier='resnet_classifier(widths=[4, 8], blocks=1)', widths=[8, 16], unshuffle=2)",
     "cnn_classifier": "cnn_classifier(widths=[8, 16, 24])",
     "resnet_classifier": "resnet_classifier(widths=[8, 16], blocks=1)",
-    "resnet34": "resnet34(width=4)",
-    "resnet34_unet": "resnet34_unet(width=4, widths=[8, 8, 8, 8, 8])",
+    "resnet34": "resnet34(width=8)",
+    "resnet34_unet": "resnet34_unet(width=8, widths=[8, 8, 8, 8, 8])",
     "patch_discriminator": "patch_discriminator(width=8)",
     "feature_discriminator": "feature_discriminator(width=8)",
 }

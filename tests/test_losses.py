@@ -162,7 +162,7 @@ def test_losses_of_outsiders_need_no_table():
         ("ssim(sigma=1..2)", "sigma is 1..2; it must be a number"),
         ("charbonnier(epsilon=abc)", "epsilon is 'abc'; it must be a number"),
         ("ssim(window=true)", "window is True; it must be a whole number"),
-        ("-1*l1", "the weight of l1 is -1; it must be above 0"),
+        ("-1*l1", "the weight of l1 is -1; it must be 0 or more"),
         ("nan*l1", "the weight of l1 is nan"),
         ("l1 + inf*mse", "the weight of mse is inf"),
         ("x*l1", "no number"),

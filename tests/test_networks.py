@@ -325,7 +325,7 @@ def test_both_ways_of_merging_have_the_same_numbers():
         ("drunet(widths=8)", r"widths is 8; it must be a list such as \[48, 96\]"),
         ("drunet(widths=[])", "levels is 0; it must be a whole number of at least 1"),
         ("drunet(widths=[8, 0])", r"widths\[1\] is 0"),
-        ("drunet(blocks=0)", "blocks is 0"),
+        ("drunet(blocks=-1)", "blocks is -1"),
         ("drunet(unshuffle=two)", "unshuffle is 'two'; it must be a whole number"),
         ("unet(width=true)", "width is True; it must be a whole number"),
         ("unet(residual=1)", "residual is 1; it must be true or false"),

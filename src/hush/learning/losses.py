@@ -109,7 +109,7 @@ class Loss:
         spec: the sum.
         given: names of terms whose values come with each call, such as the ``kl`` of the method variational.
 
-    Raises UsageError for an unknown loss or option, an empty sum, or a weight that is not above 0.
+    Raises UsageError for an unknown loss or option, an empty sum, or a weight below 0.
     """
 
     def __init__(self, spec: str, *, given: Sequence[str] = ()) -> None:
@@ -118,8 +118,8 @@ class Loss:
         if not terms:
             raise UsageError(f"the loss is empty; write a sum such as 0.8*l1 + 0.2*ssim. Known: {', '.join(LOSSES)}")
         for weight, call in terms:
-            if not 0 < weight < math.inf:
-                raise UsageError(f"{spec!r}: the weight of {call} is {weight:g}; it must be above 0")
+            if not 0 <= weight < math.inf:
+                raise UsageError(f"{spec!r}: the weight of {call} is {weight:g}; it must be 0 or more")
         self.terms = [(weight, None if call.name in given else _check(call), call.options) for weight, call in terms]
         names = [call.name for _, call in terms]
         self.names = [call.name if names.count(call.name) == 1 else str(call) for _, call in terms]

@@ -58,7 +58,8 @@ class DRUNet(nn.Module):
         merge_early: bool = False,
     ) -> None:
         super().__init__()
-        at_least(1, blocks=blocks, unshuffle=unshuffle, levels=len(widths))
+        at_least(0, blocks=blocks)
+        at_least(1, unshuffle=unshuffle, levels=len(widths))
         at_least(1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
         self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=48)
         self.unshuffle = unshuffle
