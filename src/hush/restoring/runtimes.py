@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -191,9 +192,17 @@ class OpenVINORuntime:
             idle.put(request)
 
 
+_FIRST_CALL = Lock()
+"""Held while OpenVINO fills its table of number types. Two threads that infer for the first time at once would fill it
+together, and may wait for ever: one for Python's lock, the other, which has that, for the table's."""
+
+
 def _open_requests(weights: Weights, precision: str, threads: int | None, streams: int) -> tuple[SimpleQueue[Any], str]:
     """Compile weights; return what runs them, a request for each stream, and in words where."""
-    core = _import_openvino().Core()
+    openvino = _import_openvino()
+    with _FIRST_CALL:
+        openvino.Type.f32.to_dtype()
+    core = openvino.Core()
     number_type = _openvino_number_type(core, weights, precision)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": number_type}
     if streams > 1:
