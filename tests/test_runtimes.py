@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -328,3 +329,17 @@ def test_openvino_reports_to_nobody():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_number_types_are_known_before_two_threads_infer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else both fill OpenVINO's table at their first calls, and may wait for one another for ever."""
+    openvino = module._import_openvino()
+    asked: list[bool] = []
+
+    def to_dtype() -> None:
+        asked.append(module._FIRST_CALL.locked())
+
+    fake = SimpleNamespace(Type=SimpleNamespace(f32=SimpleNamespace(to_dtype=to_dtype)), Core=openvino.Core)
+    monkeypatch.setattr(module, "_import_openvino", lambda: fake)
+    assert module.open_openvino(open_weights(write_tiny(tmp_path / "tiny.onnx"))).description
+    assert asked == [True]
