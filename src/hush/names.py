@@ -118,7 +118,7 @@ def check_options(
         return
     allowed = [name for name in parameters if name not in given]
     try:
-        hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+        hints = get_type_hints(part.__init__ if inspect.isclass(part) else part) if call.options else {}
     except Exception:  # of somebody's own module: names that only type checkers know, or no function at all
         hints = {}
     for option, value in call.options.items():

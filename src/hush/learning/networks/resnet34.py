@@ -27,15 +27,13 @@ class ResNet34(nn.Module):
     Args:
         channels: of the pictures, 1 or 3; gray ones count as three equal channels.
         classes: how many there are; 1000 in the official file.
-        width: features of the first level; 64 in the paper.
+        width: features of the first level, 8 or more; 64 in the paper.
     """
 
     def __init__(self, *, channels: int = 3, classes: int = 10, width: int = 64) -> None:
         super().__init__()
         at_least(0, classes=classes)
         at_least(8, width=width)  # with fewer, 1x1 convolutions of stride 2 overrun memory in oneDNN 3.12 on AVX2
-        if channels not in (1, 3):
-            raise UsageError(f"resnet34 takes 1 or 3 channels, not {channels}")
         self.limits = NetworkLimits(channels=channels, classes=classes)
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
