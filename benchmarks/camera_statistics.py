@@ -1,4 +1,4 @@
-"""Draw how simulated noise compares with that of real pairs: level, brightness, likeness of neighbours.
+"""Draw how simulated pictures compare with real pairs: the noise, and the detail of what lies below it.
 
     python benchmarks/camera_statistics.py --data FOLDER --figure docs/images/camera-statistics.png
 
@@ -30,27 +30,45 @@ from hush.learning.noise import Degradation
 Image = NDArray[np.float32]
 
 SIDE, BATCH = 256, 16
+LEAST_DETAIL = 1e-3  # deviation on the 8-bit scale
 QUIET = 0.3  # deviation on the 8-bit scale below which there is no noise to describe
 STATISTICS = {
     "level": "deviation, 8-bit scale",
-    "brightness": "log2 of the deviation in the brightest third\nover that in the darkest third",
+    "brightness": "log2 of the deviation in the\nbrightest over the darkest third",
     "lag 1": "correlation of neighbours",
     "lag 4": "correlation 4 pixels apart",
-    "luma": "deviation of luminance, share of all",
+    "luma": "deviation of luminance,\nshare of all",
+    "detail": "log2 of the clean luminance's\ndetail of 1 to 2 pixels, 8-bit scale",
+    "sharpness": "log2 of that over\ndetail of 2 to 4 pixels",
 }
+OF_NEIGHBOURS = ("lag 1", "lag 4", "detail", "sharpness")
 SQUEEZED = "SIDD-small-256nn"  # point-sampled from whole frames: its neighbours were none
 MIXED = "SIDD crops"
 
 
 def describe(noisy: Image, clean: Image) -> list[float]:
-    """Return the statistics of the noise of a picture (H, W, 3), in the order of STATISTICS."""
+    """Return the statistics of a picture (H, W, 3) and its noise, in the order of STATISTICS."""
     noise = 255 * (noisy - clean)
     noise -= noise.mean((0, 1))
     light = luminance(clean)
     dark, bright = np.quantile(light, [1 / 3, 2 / 3])
     level = float(noise.std())
     tones = np.log2(noise[light >= bright].std() / max(noise[light <= dark].std(), 1e-3))
-    return [level, float(tones), _lag(noise, 1), _lag(noise, 4), float(luminance(noise).std()) / level]
+    luma = float(luminance(noise).std()) / level
+    fine, coarse = _details(255 * light, 2)
+    return [level, float(tones), _lag(noise, 1), _lag(noise, 4), luma, fine, fine - coarse]
+
+
+def _details(light: Image, octaves: int) -> list[float]:
+    """Return log2 of the deviation of (H, W) from its means over 2x2 pixels, then of these from theirs, and so on."""
+    found = []
+    for _ in range(octaves):
+        height, width = (side // 2 for side in light.shape)
+        blocks = light[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
+        means = blocks.mean((1, 3), keepdims=True)
+        found.append(float(np.log2(max(float(np.sqrt(np.square(blocks - means).mean())), LEAST_DETAIL))))
+        light = means[:, 0, :, 0]
+    return found
 
 
 def _lag(noise: Image, steps: int) -> float:
@@ -73,7 +91,7 @@ def real(folder: Path, use: str) -> Iterator[tuple[str, list[float]]]:
             name = MIXED if row["set"].startswith("SIDD-crops") else row["set"].replace("-256nn", "")
             figures = describe(noisy, clean)
             if row["set"] == SQUEEZED:
-                figures[2:4] = [np.nan, np.nan]
+                figures = [np.nan if key in OF_NEIGHBOURS else x for key, x in zip(STATISTICS, figures, strict=True)]
             yield f"{name}, {use}", figures
 
 
@@ -106,7 +124,7 @@ def draw(groups: dict[str, NDArray[np.float64]], path: Path) -> None:
     """Draw a histogram of what is simulated, and below it a dot for each real pair."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 4.6), layout="constrained")
+    figure = Figure(figsize=(20, 4.6), layout="constrained")
     top, *others = groups
     for number, (name, axes) in enumerate(zip(STATISTICS, figure.subplots(1, len(STATISTICS)), strict=True)):
         values = groups[top][:, number]

@@ -15,7 +15,7 @@ from hush.errors import PictureError, RecipeError
 from hush.learning.config import DataConfig
 from hush.learning.datasets import Batch, Item, Squeezed, open_dataset
 from hush.learning.drawings import drawing
-from hush.learning.patches import Ahead, Patches, PictureStore, _shrink, read_source
+from hush.learning.patches import Ahead, Patches, PictureStore, _resize, read_source
 
 CPU = torch.device("cpu")
 
@@ -379,7 +379,7 @@ def test_shrunk_patches_show_the_same_scene():
 
 def test_frozen_noise_keeps_its_values_beyond_white():
     views = [np.full((32, 32, 3), value, np.float16) for value in (-0.25, 1.25)]
-    assert [float(_shrink(view, 16).mean()) for view in views] == [-0.25, 1.25]
+    assert [float(_resize(view, 16).mean()) for view in views] == [-0.25, 1.25]
 
 
 def test_pictures_too_small_to_shrink_and_pairs_of_a_mixture_are_taken_as_they_are():
@@ -406,6 +406,19 @@ def test_a_share_of_a_mixtures_pairs_gives_its_noise_to_clean_pictures():
     assert torch.equal(whole.clean[~grafted], batch.clean[~grafted])  # nothing else changes
     bright = [Item("0", np.full((48, 48, 3), 254, np.uint8)), pair]
     assert patches(bright, grafted=1, batch=16)(0, 0).noisy.max() == 255  # clipped, not wrapped
+
+
+def test_pictures_that_get_the_noise_of_pairs_are_enlarged_and_softer():
+    sharp = [Item(str(i), picture(i, 64, 64)) for i in range(2)]
+    even = np.full((64, 64, 3), 200, np.uint8)
+    pairs = [Item("pair", even, even + picture(0, 64, 64) % 8, finished=True)] * 2
+    whole, near = (patches([*sharp, *pairs], grafted=1, batch=32, enlarge=factor)(1, 0) for factor in (1, 4))
+    steps = [batch.clean[batch.finished].float().diff(dim=-1).abs().mean((1, 2, 3)) for batch in (whole, near)]
+    assert (steps[1] < 1.01 * steps[0]).all()
+    assert steps[1].mean() < 0.6 * steps[0].mean()
+    noises = [(batch.noisy.int() - batch.clean.int())[batch.finished] for batch in (whole, near)]
+    assert noises[1].clamp(min=0).max() == 7  # no weaker
+    assert torch.equal(whole.clean[~whole.finished], near.clean[~near.finished])
 
 
 def test_shrinking_changes_nothing_else():

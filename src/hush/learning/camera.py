@@ -42,10 +42,13 @@ from hush.learning.sensor import (
 )
 
 SHOT = 1e-4  # variance of the noise for each unit of light at ISO 100; Brooks et al. 2019 draw 1 to 120 times it
-SOFTEST = 1.0  # pixels, of a lens
+SHARPEST, SOFTEST = 0.3, 1.6  # pixels, of a lens
 FINEST, COARSEST = 0.6, 4.0  # pixels, of the filters on luminance
 BLOTCH = 4.0  # pixels; the widest smoothing of colours
 DIMMEST = 4.0  # stops that a dim scene lacks at most
+TEXTURE = 4.0  # pixels; what is coarser is no texture
+NEAREST = 4.0  # times that a scene is enlarged at most
+FLATTEST = 0.25  # of the contrast that a flat scene keeps at least
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,14 @@ class Exposure:
     """(N,): of JPEG, 101 for none."""
     light: Tensor
     """By what the scene's light is multiplied; 1 where it is not dim."""
+    contrast: Tensor
+    """By what the scene's distance from its mean is multiplied; 1 where it is not flat."""
+    plainness: Tensor
+    """By what weak texture of the scene is weaker, 0 to 1."""
+    weakest: Tensor
+    """Deviation of the texture that counts as weak; full scale is 1."""
+    nearness: Tensor
+    """By what the scene is enlarged."""
 
     def only(self, chosen: Tensor) -> Exposure:
         """Return that of the chosen (N,) pictures."""
@@ -109,6 +120,8 @@ def camera(
     binned: float | Tensor = 0.15,
     compressed: float | Tensor = 0.6,
     dim: float | Tensor = 0,
+    flat: float | Tensor = 0,
+    near: float | Tensor = 0,
 ) -> Degraded:
     """Take a clean sRGB picture again, with a camera of its own for each picture.
 
@@ -125,12 +138,15 @@ def camera(
         compressed: share of pictures that went through JPEG.
         dim: share of pictures of dim scenes, which stay dark: light is halved up to 4 times. In the shadows tones are
             nearly proportional to light, and noise grows with them, as it does not in brighter ones.
+        flat: share of scenes that lose weak texture and up to three quarters of their contrast: what a camera sees at
+            100 % has less of both than photographs that somebody chose and made smaller. Binned ones lose nothing.
+        near: share of scenes that are enlarged up to 4 times: at 100 % edges are far apart. Nor are binned ones.
     """
     colour = clean.shape[1] == 3
     light = clean.float().clamp(0, 1)
     light = light if colour else light.reshape(-1, 1, *clean.shape[-2:]).expand(-1, 3, -1, -1)
-    shares = [_repeated(value, len(light) // len(clean)) for value in (stops, quiet, binned, compressed, dim)]
-    exposure = draw_exposure(len(light), rng, clean.device, *shares)
+    given, times = (stops, quiet, binned, compressed, dim, flat, near), len(light) // len(clean)
+    exposure = draw_exposure(len(light), rng, clean.device, *(_repeated(value, times) for value in given))
     noisy, target = filter_views(*expose(light, exposure, rng), exposure)
     noisy = compress(noisy, exposure, rng)
     if not colour:
@@ -155,6 +171,8 @@ def draw_exposure(
     binned: float | Tensor = 0.15,
     compressed: float | Tensor = 0.6,
     dim: float | Tensor = 0,
+    flat: float | Tensor = 0,
+    near: float | Tensor = 0,
 ) -> Exposure:
     """Draw cameras; arguments as of `camera`."""
 
@@ -176,6 +194,7 @@ def draw_exposure(
     balance = torch.cat([uniform(1.9, 2.4), torch.ones_like(bright), uniform(1.5, 1.9)], dim=1)
     small = chance(binned)
     full = ~small
+    plain = full & chance(flat)
     blotch = full * uniform(0.3, BLOTCH) * chance(0.75)
     return Exposure(
         shot=loud * shot,
@@ -187,7 +206,7 @@ def draw_exposure(
         gains=bright * balance,
         matrix=colour_matrices(uniform(0, 1, 4).reshape(-1, 4)),
         toned=chance(0.5),
-        softness=full * uniform(0, SOFTEST) * chance(0.7),
+        softness=full * uniform(SHARPEST, SOFTEST) * chance(0.85),
         phase=torch.randint(4, (count,), generator=rng, device=device),
         binned=small.flatten(),
         malvar=chance(0.5).flatten(),
@@ -200,12 +219,16 @@ def draw_exposure(
         factor=torch.where(chance(0.3), torch.exp2(uniform(-0.5, 1.0)), 1.0),
         quality=torch.where(chance(compressed), uniform(65, 100), 101.0).flatten(),
         light=torch.where(chance(dim), torch.exp2(-uniform(0, DIMMEST)), 1.0),
+        contrast=torch.where(plain, uniform(FLATTEST, 1), 1.0),
+        plainness=plain * uniform(0, 1).sqrt(),
+        weakest=0.005 * torch.exp2(uniform(0, 4)),
+        nearness=torch.where(full & chance(near), NEAREST ** uniform(0, 1), 1.0),
     )
 
 
 def expose(light: Tensor, exposure: Exposure, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return what a sensor gives of sRGB light (N, 3, H, W): noisy and without noise, in sRGB, before filters."""
-    linear = to_linear(undo_tone(light, exposure.toned))
+    linear = to_linear(undo_tone(_come_near(light, exposure), exposure.toned))
     raw = exposure.light * undo_gains(mix_colours(linear, exposure.matrix), exposure.gains)
     raw = blur(raw, exposure.softness, SOFTEST).clamp(0, 1)
     clean = (raw * exposure.gains).clamp(0, 1)
@@ -222,6 +245,21 @@ def expose(light: Tensor, exposure: Exposure, rng: torch.Generator) -> tuple[Ten
     both = mix_colours(torch.cat([clean + noise, clean]).clamp(0, 1), back).clamp(0, 1)
     noisy, clean = tone(to_srgb(both), exposure.toned.repeat(2, 1, 1, 1)).chunk(2)
     return noisy, clean
+
+
+def _come_near(light: Tensor, exposure: Exposure) -> Tensor:
+    """Enlarge near scenes; take weak texture and contrast from flat ones."""
+    near = (exposure.nearness != 1).flatten()
+    if near.any():
+        light = light.clone()
+        light[near] = zoom(light[near], exposure.nearness[near])
+    if (exposure.plainness > 0).any():
+        luma, chroma = to_luma_chroma(light)
+        radius = torch.full_like(luma[:, :, :1, :1], TEXTURE)
+        how = {"smoothing": exposure.plainness, "sharpening": 0 * radius, "edge": exposure.weakest}
+        light = from_luma_chroma(smooth_and_sharpen(luma, luma, radius=radius, longest=TEXTURE, **how), chroma)
+    mean = light.mean((2, 3), keepdim=True)
+    return (mean + exposure.contrast * (light - mean)).clamp(0, 1)
 
 
 def read_out(

@@ -47,6 +47,9 @@ class DataConfig:
     grafted: float = 0.0
     """Share of a mixture's pairs of which only the noise is taken, noisy minus clean, and added to a clean picture: few
     pairs show few things, and their noise is learnt without these."""
+    enlarge: float = 1.0
+    """Pictures that get the noise of pairs are made larger by a factor drawn between 1 and this, beside `shrink`: what
+    cameras give at 100 % is softer, and its edges are farther apart, than in photographs that were made smaller."""
     batch: int = 16
     """Patches per step, over all processes."""
     augment: bool | str = True
@@ -130,6 +133,7 @@ AT_LEAST: dict[type, dict[str, float]] = {
         **dict.fromkeys(("patch", "early_patch", "early_steps", "gray", "drawn", "grafted", "validation_pictures"), 0),
         "batch": 1,
         "shrink": 1,
+        "enlarge": 1,
         "cache": 1,
     },
     OptimiserConfig: {

@@ -162,15 +162,15 @@ class Patches:
         side = min(self.config.patch, self.config.early_patch) if early else self.config.patch
         part_of_batch = slice(first, first + self.size)
         factors, grafts = self._shrinking(step)[part_of_batch], self._grafting(step)[part_of_batch]
-        drawn = self._drawing(step)[part_of_batch]
+        drawn, enlarged = self._drawing(step)[part_of_batch], self.config.enlarge ** grafts[:, 5]
         samples: list[list[Pixels]] = []
         for i, item in enumerate(items):
             if drawn[i] and item.noisy is None:
                 samples.append(self._draw(step, first + i, side, grays[i]))
             elif item.finished and grafts[i, 0] < self.config.grafted and self._clean and side:
                 clean = self._clean[int(grafts[i, 1] * len(self._clean))]
-                picture = self._cut(clean, side, factors[i], draws[i], grays[i])[0]
-                samples.append(_graft(picture, *self._cut(item, side, 1, grafts[i, 2:], grays[i])))
+                picture = self._cut(clean, side, factors[i] / enlarged[i], draws[i], grays[i])[0]
+                samples.append(_graft(picture, *self._cut(item, side, 1, grafts[i, 2:5], grays[i])))
             else:
                 samples.append(self._cut(item, side, factors[i], draws[i], grays[i]))
         views = [self._stack(items, [sample[i] for sample in samples]) for i in range(1 + self.paired)]
@@ -198,7 +198,7 @@ class Patches:
         return np.maximum(1, self.config.shrink ** (2 * draws - 1))
 
     def _grafting(self, step: int) -> NDArray[np.float64]:
-        """Draw for each patch of a step whether it is grafted, on which picture, and how its noise is cut."""
+        """Draw for each patch of a step whether it is grafted, on what, how its noise is cut, and how near that is."""
         return np.random.default_rng([self.seed, 7, step]).random((self.config.batch, 6))
 
     def _item(self, number: int) -> Item:
@@ -209,7 +209,7 @@ class Patches:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.items))
 
     def _cut(self, item: Item, side: int, factor: float, draws: NDArray[np.float64], gray: bool) -> list[Pixels]:
-        """Cut, shrink, turn and perhaps gray the same square from each view of an item, by four numbers in [0, 1)."""
+        """Cut, shrink by a factor, turn and perhaps gray the same square of each view, by three numbers in [0, 1)."""
         views = [self.store(item.clean)]
         if self.paired:  # of a mixture some are clean only, and are degraded later
             views.append(views[0] if item.noisy is None else self.store(item.noisy))
@@ -218,8 +218,8 @@ class Patches:
                 raise PictureError(f"{item.name}: clean and noisy are {sizes} pixels; the views of a pair are aligned")
         if side:
             largest = 1 if item.finished else max(1, min(views[0].shape[:2]) / side)
-            taken = round(side * min(factor, largest))
-            views = [_shrink(view, side) for view in _crop(views, taken, draws[0], draws[1])]
+            taken = max(1, round(side * min(factor, largest)))
+            views = [_resize(view, side) for view in _crop(views, taken, draws[0], draws[1])]
         if self.config.augment:
             way = int(draws[2] * 8)
             views = _turn(views, way // 4 * 4 if self.config.augment == "mirror" else way)
@@ -256,16 +256,16 @@ def _graft(picture: Pixels, clean: Pixels, noisy: Pixels) -> list[Pixels]:
     return [picture, np.clip(picture + noise, 0, 255).astype(np.uint8)]
 
 
-def _shrink(pixels: Pixels, side: int) -> Pixels:
-    """Make a square smaller, (side, side, C), by bicubic interpolation over the area that each pixel comes to cover."""
+def _resize(pixels: Pixels, side: int) -> Pixels:
+    """Make a square (side, side, C) by bicubic interpolation, where it shrinks over the area that a pixel covers."""
     if len(pixels) == side:
         return pixels
     from PIL import Image
 
     kind = np.uint8 if pixels.dtype == np.uint8 else np.float32
     planes = [np.asarray(plane, kind, order="C") for plane in np.moveaxis(pixels, 2, 0)]
-    small = [Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC) for plane in planes]
-    return np.stack([np.asarray(plane) for plane in small], axis=2).astype(pixels.dtype, copy=False)
+    resized = [Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC) for plane in planes]
+    return np.stack([np.asarray(plane) for plane in resized], axis=2).astype(pixels.dtype, copy=False)
 
 
 def _turn(views: list[Pixels], way: int) -> list[Pixels]:
