@@ -203,6 +203,13 @@ def test_dim_scenes_stay_dark_and_their_noise_grows_with_light():
     assert growth[1] > 1.2 * growth[0]
 
 
+def test_highlights_of_dim_scenes_are_gray():
+    white = torch.ones(24, 3, 32, 32)
+    clean = camera(white, rng(7), quiet=1, binned=1, compressed=0, dim=1).clean
+    assert clean.mean((1, 2, 3)).min() < 0.6
+    assert (clean.amax(1) - clean.amin(1)).max() < 0.02
+
+
 def test_flat_scenes_have_their_mean_and_less_contrast():
     scenes = torch.rand(24, 3, 32, 32, generator=rng(5)).mul(0.5).add(0.25)
     normal, flat = (camera(scenes, rng(6), quiet=1, compressed=0, flat=share).clean for share in (0, 1))

@@ -229,7 +229,7 @@ def draw_exposure(
 def expose(light: Tensor, exposure: Exposure, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return what a sensor gives of sRGB light (N, 3, H, W): noisy and without noise, in sRGB, before filters."""
     linear = to_linear(undo_tone(_come_near(light, exposure), exposure.toned))
-    raw = exposure.light * undo_gains(mix_colours(linear, exposure.matrix), exposure.gains)
+    raw = undo_gains(exposure.light * mix_colours(linear, exposure.matrix), exposure.gains)  # dim light fills no sensor
     raw = blur(raw, exposure.softness, SOFTEST).clamp(0, 1)
     clean = (raw * exposure.gains).clamp(0, 1)
     noise = torch.empty_like(clean)
