@@ -42,13 +42,13 @@ from hush.learning.sensor import (
 )
 
 SHOT = 1e-4  # variance of the noise for each unit of light at ISO 100; Brooks et al. 2019 draw 1 to 120 times it
-SHARPEST, SOFTEST = 0.3, 1.6  # pixels, of a lens
+SHARPEST, SOFTEST = 0.3, 2.0  # pixels, of a lens
 FINEST, COARSEST = 0.6, 4.0  # pixels, of the filters on luminance
 BLOTCH = 4.0  # pixels; the widest smoothing of colours
 DIMMEST = 4.0  # stops that a dim scene lacks at most
 TEXTURE = 4.0  # pixels; what is coarser is no texture
 NEAREST = 4.0  # times that a scene is enlarged at most
-FLATTEST = 0.25  # of the contrast that a flat scene keeps at least
+FLATTEST = 0.1  # of the contrast that a flat scene keeps at least
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,9 @@ def camera(
         compressed: share of pictures that went through JPEG.
         dim: share of pictures of dim scenes, which stay dark: light is halved up to 4 times. In the shadows tones are
             nearly proportional to light, and noise grows with them, as it does not in brighter ones.
-        flat: share of scenes that lose weak texture and up to three quarters of their contrast: what a camera sees at
-            100 % has less of both than photographs that somebody chose and made smaller. Binned ones lose nothing.
-        near: share of scenes that are enlarged up to 4 times: at 100 % edges are far apart. Nor are binned ones.
+        flat: share of scenes that lose up to nine tenths of their contrast and, unless they are binned, weak texture:
+            what a camera sees at 100 % has less of both than photographs that somebody chose and made smaller.
+        near: share of scenes that are enlarged up to 4 times, unless they are binned: at 100 % edges are far apart.
     """
     colour = clean.shape[1] == 3
     light = clean.float().clamp(0, 1)
@@ -194,7 +194,7 @@ def draw_exposure(
     balance = torch.cat([uniform(1.9, 2.4), torch.ones_like(bright), uniform(1.5, 1.9)], dim=1)
     small = chance(binned)
     full = ~small
-    plain = full & chance(flat)
+    plain = chance(flat)
     blotch = full * uniform(0.3, BLOTCH) * chance(0.75)
     return Exposure(
         shot=loud * shot,
@@ -220,7 +220,7 @@ def draw_exposure(
         quality=torch.where(chance(compressed), uniform(65, 100), 101.0).flatten(),
         light=torch.where(chance(dim), torch.exp2(-uniform(0, DIMMEST)), 1.0),
         contrast=torch.where(plain, uniform(FLATTEST, 1), 1.0),
-        plainness=plain * uniform(0, 1).sqrt(),
+        plainness=full * plain * uniform(0, 1).sqrt(),
         weakest=0.005 * torch.exp2(uniform(0, 4)),
         nearness=torch.where(full & chance(near), NEAREST ** uniform(0, 1), 1.0),
     )
