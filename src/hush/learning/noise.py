@@ -115,7 +115,10 @@ NOISES: dict[str, Any] = {
 
 BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
     "bernoulli": {"keep": (0, 1)},
-    "camera": {"stops": (-10, 12), "quiet": (0, 1), "binned": (0, 1), "compressed": (0, 1), "dim": (0, 1)},
+    "camera": {
+        "stops": (-10, 12),
+        **dict.fromkeys(("quiet", "binned", "compressed", "dim", "flat", "near"), (0, 1)),
+    },
     "clip": {"share": (0, 1)},
     "defocus": {"radius": (0, 64)},
     "gaussian": {"sigma": (0, 1e6)},
