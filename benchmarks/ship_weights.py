@@ -3,7 +3,8 @@
     hush evaluate --weights RUN/best.onnx --data CBSD68 --degradation 'gaussian(sigma=25)' --json figures.json
     python benchmarks/ship_weights.py RUN/best.safetensors --figures figures.json --command "hush evaluate ..."
 
-The file is written to src/hush/weights under the name on the card.
+The file is written to src/hush/weights under the name on the card. What has another one, such as a blend, goes in the
+place of weights that ship by ``--name``, and keeps their summary, and what is said of data and licence.
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, help="report that hush evaluate --json wrote")
     parser.add_argument("--judged", help="the weights' name in the report; default: as given here")
     parser.add_argument("--command", default="", help="what gives these figures, in words for the card")
+    parser.add_argument("--name", help="of the weights that ship whose place these take")
     options = parser.parse_args()
     network, card = open_network(options.weights)
+    if options.name:
+        before = open_network(SHIPPED / f"{options.name}.onnx")[1]
+        card = replace(card, **{key: getattr(before, key) for key in ("name", "summary", "data", "licence")})
     if options.figures:
         measured = read_figures(options.figures, options.judged or str(options.weights), options.command)
         if not measured:

@@ -228,7 +228,7 @@ def draw_exposure(
 
 def expose(light: Tensor, exposure: Exposure, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return what a sensor gives of sRGB light (N, 3, H, W): noisy and without noise, in sRGB, before filters."""
-    linear = to_linear(undo_tone(_come_near(light, exposure), exposure.toned))
+    linear = to_linear(undo_tone(_change_scene(light, exposure), exposure.toned))
     raw = undo_gains(exposure.light * mix_colours(linear, exposure.matrix), exposure.gains)  # dim light fills no sensor
     raw = blur(raw, exposure.softness, SOFTEST).clamp(0, 1)
     clean = (raw * exposure.gains).clamp(0, 1)
@@ -247,12 +247,9 @@ def expose(light: Tensor, exposure: Exposure, rng: torch.Generator) -> tuple[Ten
     return noisy, clean
 
 
-def _come_near(light: Tensor, exposure: Exposure) -> Tensor:
+def _change_scene(light: Tensor, exposure: Exposure) -> Tensor:
     """Enlarge near scenes; take weak texture and contrast from flat ones."""
-    near = (exposure.nearness != 1).flatten()
-    if near.any():
-        light = light.clone()
-        light[near] = zoom(light[near], exposure.nearness[near])
+    light = zoom(light, exposure.nearness)
     if (exposure.plainness > 0).any():
         luma, chroma = to_luma_chroma(light)
         radius = torch.full_like(luma[:, :, :1, :1], TEXTURE)
@@ -296,10 +293,7 @@ def filter_views(noisy: Tensor, clean: Tensor, exposure: Exposure) -> tuple[Tens
         sharpening=exposure.sharpening.repeat(2, 1, 1, 1),
         edge=exposure.edge.repeat(2, 1, 1, 1),
     )
-    both = from_luma_chroma(luma, chroma)
-    resized = (exposure.factor != 1).flatten().repeat(2)
-    if resized.any():
-        both[resized] = zoom(both[resized], exposure.factor.repeat(2, 1, 1, 1)[resized])
+    both = zoom(from_luma_chroma(luma, chroma), exposure.factor.repeat(2, 1, 1, 1))
     noisy, clean = both.clamp(0, 1).chunk(2)
     return noisy, clean
 

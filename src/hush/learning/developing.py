@@ -121,10 +121,15 @@ def smooth_and_sharpen(
 def zoom(image: Tensor, factor: Tensor) -> Tensor:
     """Enlarge (``factor`` above 1) or reduce pictures about their centre by bilinear interpolation.
 
-    The size stays; beyond the border the picture is mirrored.
+    The size stays; beyond the border the picture is mirrored. Pictures whose factor is 1 cost nothing.
     """
-    n = len(image)
-    transform = torch.zeros((n, 2, 3), device=image.device, dtype=image.dtype)
-    transform[:, 0, 0] = transform[:, 1, 1] = 1 / factor.reshape(-1)
-    grid = F.affine_grid(transform, list(image.shape), align_corners=False)
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    chosen = factor.flatten() != 1
+    if not chosen.any():
+        return image
+    some = image[chosen]
+    transform = torch.zeros((len(some), 2, 3), device=image.device, dtype=image.dtype)
+    transform[:, 0, 0] = transform[:, 1, 1] = 1 / factor.flatten()[chosen]
+    grid = F.affine_grid(transform, list(some.shape), align_corners=False)
+    zoomed = image.clone()
+    zoomed[chosen] = F.grid_sample(some, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return zoomed
