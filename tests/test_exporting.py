@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import hush
 from conftest import shared_data
 from hush.errors import UsageError, WeightsError
+from hush.learning import exporting
 from hush.learning.checkpoints import save_state
 from hush.learning.exporting import bf16_is_harmless, compare, export
 from hush.learning.networks import NETWORKS, NetworkLimits, build_network
@@ -183,6 +184,41 @@ def test_a_network_that_cannot_be_exported_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(WeightsError, match="Undecided cannot be exported: "):
         export(Undecided(), card_of("x"), tmp_path / "x.onnx")
+
+
+def test_a_form_is_traced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "_graphs", {})
+    spec = SMALL["dncnn"]
+    network = build_network(spec)
+    exporting.check_export(network)
+    first = export(trained(spec), card_of(spec), tmp_path / "first.onnx").read_bytes()
+    with monkeypatch.context() as stopped:
+        stopped.setattr(torch.onnx, "export", None)
+        other = export(network, card_of(spec), tmp_path / "other.onnx").read_bytes()
+    exporting._graphs.clear()
+    assert export(network, card_of(spec), tmp_path / "anew.onnx").read_bytes() == other != first
+    with monkeypatch.context() as stopped, pytest.raises(TypeError):
+        stopped.setattr(torch.onnx, "export", None)
+        export(build_network("dncnn(channels=1, width=8, depth=4)"), card_of(spec), tmp_path / "another.onnx")
+
+
+class Hidden(Partly):
+    """A network whose graph depends on what its form does not tell: a constant made of its numbers, a global."""
+
+    factor = 1.0
+
+    def forward(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+        weight = self.used.weight.flip(2) * Hidden.factor
+        return self.used(noisy) + nn.functional.conv2d(noisy, weight, padding=1) + self.unused(noisy)[:, :1]
+
+
+def test_what_a_form_does_not_tell_is_traced_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed, factor in ((0, 1.0), (1, 1.0), (1, 3.0)):
+        torch.manual_seed(seed)
+        monkeypatch.setattr(Hidden, "factor", factor)
+        network = Hidden().eval()
+        file = export(network, card_of("x"), tmp_path / "x.onnx")  # refused if it differs
+        assert compare(network, open_weights(file)) < 1e-3
 
 
 # ---------------------------------------------------------------- networks from files

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +27,17 @@ SIZES = ((1, 1), (7, 5), (33, 50))  # (H, W) that an exported file is tried on
 SAME = 5e-4  # largest difference between torch and the file, both in float32, on pictures in [0, 1]
 BF16_SHOWS = 0.4  # levels of 8 bit; below it, a result of 40 dB loses at most 0.1 dB
 ROUNDING = 2 / 255  # largest difference that numbers rounded to fp16 may make; 0.3 / 255 for the published CDnCNN-B
+KEPT = 16  # graphs of the last networks; without their numbers they are small
+
+_graphs: dict[Hashable, ModelProto] = {}
 
 
 def export(network: nn.Module, card: Card, target: str | Path) -> Path:
     """Write a network to an ONNX file, run the file, and compare it with torch.
 
     Batch, height and width stay dynamic. Numbers are stored as fp16 under the state dict's names, each followed by a
-    cast to float32; the card lies in the metadata. The file appears only if it gives what torch gives.
+    cast to float32; the card lies in the metadata. The file appears only if it gives what torch gives. Tracing takes
+    seconds, so a network that differs from an earlier one in its numbers alone takes over the graph of that one.
 
     Args:
         network: with ``limits``; on any device, not changed.
@@ -42,9 +46,18 @@ def export(network: nn.Module, card: Card, target: str | Path) -> Path:
 
     Raises WeightsError if the network cannot be exported, or if the file differs from torch.
     """
-    onnx = need("onnx", "train")
     network = copy.deepcopy(network).cpu().float().eval()
-    model = _trace(network)
+    if (form := _form(network)) in _graphs:
+        with suppress(WeightsError):  # not all that code looks at is in a form: traced anew, it is right
+            return _write(_graphs[form], network, card, Path(target))
+    return _write(_draw_graph(network), network, card, Path(target))
+
+
+def _write(graph: ModelProto, network: nn.Module, card: Card, target: Path) -> Path:
+    """Fill a graph with a network's numbers, and write it as ``target`` if it then gives what torch gives."""
+    onnx = need("onnx", "train")
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
     _store_halves(model, network.state_dict())
     limits: Any = network.limits
     card = dataclasses.replace(
@@ -56,7 +69,6 @@ def export(network: nn.Module, card: Card, target: str | Path) -> Path:
         bf16=_adds_residual(model) and bf16_is_harmless(network),
     )
     onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})
-    target = Path(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +100,8 @@ def check_export(network: nn.Module) -> None:
                 f"{type(network).__name__} gives {shape} for a batch of shape {tuple(inputs['noisy'].shape)}: it must "
                 "keep the size of pictures of any size, or pad and crop them"
             )
-    _trace(network)
+    if _form(network) not in _graphs:
+        _draw_graph(network)
 
 
 def compare(network: nn.Module, weights: Weights) -> float:
@@ -148,8 +161,32 @@ def _examples(network: nn.Module, count: int, height: int, width: int, *, sigma:
     return {"noisy": noisy} | ({"sigma_map": torch.full((count, 1, height, width), level)} if limits.sigma_map else {})
 
 
+def _form(network: nn.Module) -> Hashable:
+    """Return all that a network's graph depends on: everything but the numbers of its state dict."""
+    own = vars(nn.Module()).keys()
+    modules = [
+        (name, type(module), repr({key: value for key, value in vars(module).items() if key not in own}))
+        for name, module in network.named_modules()
+    ]
+    state = network.state_dict()
+    shapes = [(name, value.shape, value.dtype) for name, value in state.items()]
+    constants = [(name, value.numpy().tobytes()) for name, value in network.named_buffers() if name not in state]
+    return tuple(modules), tuple(shapes), tuple(constants)
+
+
+def _draw_graph(network: nn.Module) -> ModelProto:
+    """Trace a network and keep its graph for others of its form, if no constant in it was made from the numbers."""
+    graph = _trace(network)
+    used = {name for node in graph.graph.node for name in node.input}
+    if used >= {name for name, value in network.state_dict().items() if value.is_floating_point()}:
+        _graphs[_form(network)] = graph
+    while len(_graphs) > KEPT:
+        del _graphs[next(iter(_graphs))]
+    return graph
+
+
 def _trace(network: nn.Module) -> ModelProto:
-    """Write down what a network computes, for any N, H and W."""
+    """Write down what a network computes, for any N, H and W; not the floating-point numbers of its state dict."""
     optimizer = need("onnxscript.optimizer", "train")
     inputs = _examples(network, 2, 65, 71)
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
@@ -176,11 +213,15 @@ def _trace(network: nn.Module) -> ModelProto:
         lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
         reason = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__
         raise WeightsError(f"{type(network).__name__} cannot be exported: {reason}") from error
-    return _plain(program.model_proto)
+    return _plain(program.model_proto, network.state_dict())
 
 
-def _plain(model: ModelProto) -> ModelProto:
-    """Drop what the exporter notes for debugging: names and stack traces of source files."""
+def _plain(model: ModelProto, state: dict[str, Tensor]) -> ModelProto:
+    """Drop the numbers, and what the exporter notes for debugging: names and stack traces of source files."""
+    floats = {name for name, value in state.items() if value.is_floating_point()}
+    constants = [tensor for tensor in model.graph.initializer if tensor.name not in floats]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(constants)
     for node in model.graph.node:
         node.ClearField("doc_string")
         node.ClearField("metadata_props")
@@ -203,7 +244,10 @@ def _store_halves(model: ModelProto, state: dict[str, Tensor]) -> None:
 
     graph = model.graph
     floats = {name: value for name, value in state.items() if value.is_floating_point()}
-    others = [tensor for tensor in graph.initializer if tensor.name not in floats]
+    others = [
+        numpy_helper.from_array(state[tensor.name].numpy(), tensor.name) if tensor.name in state else tensor
+        for tensor in graph.initializer
+    ]
     wide = {name: f"{name}.float32" for name in floats}
     for node in graph.node:
         node.input[:] = [wide.get(name, name) for name in node.input]
