@@ -340,9 +340,11 @@ def test_the_line_up_names_tiers_that_do_not_ship(tmp_path: Path, monkeypatch: p
 
 
 def test_published_numbers_run_in_openvino_and_torch(tmp_path: Path) -> None:
-    folder = shared_data("peers", "ffdnet_color.npz").parent
+    folder = tmp_path / "peers"  # of one file, as each takes seconds to trace
+    folder.mkdir()
+    (folder / "ffdnet_color.npz").symlink_to(shared_data("peers", "ffdnet_color.npz"))
     found, _ = line_up(["gaussian"], folder, tmp_path)
-    chosen = [peer for peer in found if peer.family == "FFDNet" and 3 in peer.channels]
+    chosen = [peer for peer in found if peer.family == "FFDNet"]
     assert {peer.options["precision"] for peer in chosen} == {"fast", "exact"}
     noisy = np.random.default_rng(0).random((24, 30, 3), np.float32)
     restored = {}
