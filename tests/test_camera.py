@@ -16,6 +16,7 @@ from hush.learning.developing import (
     from_luma_chroma,
     mix_colours,
     smooth_and_sharpen,
+    take_tones,
     to_linear,
     to_luma_chroma,
     to_srgb,
@@ -145,6 +146,28 @@ def test_smoothing_takes_noise_from_flat_places_and_none_from_edges():
     assert sharper.max() > 1.05
     nothing = smooth_and_sharpen(luma, guide, sharpening=each(0), **{**options, "smoothing": each(0)})
     assert torch.allclose(nothing, luma, atol=1e-6)
+
+
+def test_tones_are_those_of_the_mean_of_many_exposures():
+    clean = torch.linspace(0, 1, 96).repeat(2, 3, 96, 1)
+    even = 0.1 * torch.randn(clean.shape, generator=rng())
+    clipped = (clean + even).clamp(0, 1)
+    shifted = take_tones(clean, clipped)
+    for dark in (slice(0, 8), slice(24, 72), slice(88, 96)):
+        bias = [float((clipped - view)[..., dark].mean().abs()) for view in (clean, shifted)]
+        assert bias[1] < max(0.4 * bias[0], 0.003)
+    assert torch.equal(take_tones(clean, clean), clean)
+    rare = torch.where(torch.rand(clean.shape, generator=rng(1)) < 3e-4, 1.0, 0.2)
+    moved = take_tones(rare, rare + 0.3 * (rare == 1))
+    assert torch.allclose(moved, rare, atol=0.03)  # a few pixels tell nothing
+
+
+def test_noise_of_a_camera_shifts_no_tones():
+    dark = smooth_pictures(24, 96) * 0.4
+    for channels in (3, 1):
+        noisy, _, clean = camera(dark[:, :channels], rng(2), stops=7, quiet=0, compressed=0)
+        assert (noisy - clean).std() > 0.03
+        assert (noisy - clean).mean((2, 3)).abs().max() < 1 / 255
 
 
 def test_zoom_keeps_the_centre_and_the_size():

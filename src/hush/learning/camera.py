@@ -22,6 +22,7 @@ from hush.learning.developing import (
     from_luma_chroma,
     mix_colours,
     smooth_and_sharpen,
+    take_tones,
     to_linear,
     to_luma_chroma,
     to_srgb,
@@ -126,7 +127,8 @@ def camera(
     """Take a clean sRGB picture again, with a camera of its own for each picture.
 
     Gives both views that this camera would have given: noisy, and clean without noise and JPEG. The second is what
-    is to be restored, since colours and sharpness are the photographer's.
+    is to be restored, since colours and sharpness are the photographer's. Its tones are those of the mean of many
+    exposures: that shadows come out brighter or darker for their noise is left as it is, since cameras differ in it.
 
     Args:
         clean: (N, C, H, W); where there are not three channels, each is taken as gray light, by its own camera.
@@ -148,6 +150,7 @@ def camera(
     given, times = (stops, quiet, binned, compressed, dim, flat, near), len(light) // len(clean)
     exposure = draw_exposure(len(light), rng, clean.device, *(_repeated(value, times) for value in given))
     noisy, target = filter_views(*expose(light, exposure, rng), exposure)
+    target = take_tones(target, noisy)
     noisy = compress(noisy, exposure, rng)
     if not colour:
         noisy, target = (to_luma_chroma(view)[0].reshape(clean.shape) for view in (noisy, target))

@@ -21,6 +21,8 @@ XYZ_TO_CAMERA = (  # of four cameras; Brooks et al. 2019 mix these
 HIGHLIGHT = 0.9  # luminance above which white balance is given up, so that what is white stays white
 BT601 = (0.299, 0.587, 0.114)
 LONGEST = 3  # deviations that a Gaussian kernel reaches
+TONES = 6  # knots from black to white
+RARE = 3e-3  # share of a picture; tones of so many pixels are shifted by about half
 
 
 def colour_matrices(shares: Tensor) -> Tensor:
@@ -65,6 +67,22 @@ def tone(image: Tensor, chosen: Tensor) -> Tensor:
 def undo_tone(image: Tensor, chosen: Tensor) -> Tensor:
     """Invert `tone` on values in [0, 1]."""
     return torch.where(chosen, 0.5 - torch.sin(torch.asin(1 - 2 * image) / 3), image)
+
+
+def take_tones(clean: Tensor, noisy: Tensor) -> Tensor:
+    """Shift the tones of clean views (N, C, H, W) so that noise lies evenly around each: mean tones of many exposures.
+
+    Clipping at black brightens shadows on average, and the mean of a bent curve lies below the curve. Each channel is
+    shifted by a function of its tone, linear between knots that are even in the square root, which fits the noise by
+    least squares. Tones that few pixels have are hardly shifted.
+    """
+    places = (TONES - 1) * clean.clamp(0, 1).sqrt()
+    knots = torch.arange(TONES, device=clean.device).reshape(-1, 1)
+    hats = (1 - (places.flatten(2).unsqueeze(2) - knots).abs()).clamp(min=0)  # (N, C, TONES, H * W)
+    count = hats.shape[-1]
+    squares = hats @ hats.mT / count + RARE * torch.eye(TONES, device=clean.device)
+    shifts = torch.linalg.solve(squares, hats @ (noisy - clean).flatten(2).unsqueeze(3) / count)
+    return (clean + (shifts.mT @ hats).reshape(clean.shape)).clamp(0, 1)
 
 
 def to_luma_chroma(image: Tensor) -> tuple[Tensor, Tensor]:

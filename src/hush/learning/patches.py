@@ -251,8 +251,12 @@ def _crop(views: list[Pixels], patch: int, down: float, across: float) -> list[P
 
 
 def _graft(picture: Pixels, clean: Pixels, noisy: Pixels) -> list[Pixels]:
-    """Return a picture, and the same with what tells the noisy from the clean view of something else."""
+    """Return a picture, and the same with what tells the noisy from the clean view of something else.
+
+    By how much the views differ on average is left out: that is their exposures, not their noise.
+    """
     noise = noisy.astype(np.int16) - clean
+    noise -= np.rint(noise.mean((0, 1))).astype(np.int16)
     return [picture, np.clip(picture + noise, 0, 255).astype(np.uint8)]
 
 
