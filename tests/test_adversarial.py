@@ -198,6 +198,7 @@ def test_what_it_makes_is_a_restorer_like_any_other(photos, tmp_path, capsys):
 def test_only_weights_of_one_network_are_blended(photos, tmp_path):
     list(train(recipe_of(**settings_of(photos) | {"length": {"steps": 1}}), tmp_path / "run", extras=False))
     network, card = open_network(tmp_path / "run" / "last.safetensors")
+    assert blend((network, card), (network, card), 0.5)[1].name == card.name
     with pytest.raises(UsageError, match="within 0"):
         blend((network, card), (network, card), 1.5)
     with pytest.raises(WeightsError, match="do not fit together"):

@@ -40,6 +40,7 @@ def blend(first: tuple[nn.Module, Card], second: tuple[nn.Module, Card], share: 
     )
     words = f"{1 - share:g} of {card.name} and {share:g} of {other_card.name}"
     training = {"blended": words, "first": card.training, "second": other_card.training}
+    name = card.name if card.name == other_card.name else f"{card.name}-{other_card.name}"
     return blended.eval(), dataclasses.replace(
-        card, name=f"{card.name}-{other_card.name}", summary=f"Blended: {words}.", training=training, figures=[]
+        card, name=name, summary=f"Blended: {words}.", training=training, figures=[]
     )
