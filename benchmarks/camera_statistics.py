@@ -40,7 +40,10 @@ STATISTICS = {
     "luma": "deviation of luminance,\nshare of all",
     "detail": "log2 of the clean luminance's\ndetail of 1 to 2 pixels, 8-bit scale",
     "sharpness": "log2 of that over\ndetail of 2 to 4 pixels",
+    "shadows": "mean of the noise on tones\nbelow 32 of 255",
+    "midtones": "mean of the noise on tones\nof 64 to 192",
 }
+FEWEST = 500  # values; a mean over fewer is noise itself
 OF_NEIGHBOURS = ("lag 1", "lag 4", "detail", "sharpness")
 SQUEEZED = "SIDD-small-256nn"  # point-sampled from whole frames: its neighbours were none
 MIXED = "SIDD crops"
@@ -49,6 +52,7 @@ MIXED = "SIDD crops"
 def describe(noisy: Image, clean: Image) -> list[float]:
     """Return the statistics of a picture (H, W, 3) and its noise, in the order of STATISTICS."""
     noise = 255 * (noisy - clean)
+    shifts = [_mean(noise[chosen]) for chosen in (clean < 32 / 255, (clean >= 64 / 255) & (clean < 192 / 255))]
     noise -= noise.mean((0, 1))
     light = luminance(clean)
     dark, bright = np.quantile(light, [1 / 3, 2 / 3])
@@ -56,7 +60,11 @@ def describe(noisy: Image, clean: Image) -> list[float]:
     tones = np.log2(noise[light >= bright].std() / max(noise[light <= dark].std(), 1e-3))
     luma = float(luminance(noise).std()) / level
     fine, coarse = _details(255 * light, 2)
-    return [level, float(tones), _lag(noise, 1), _lag(noise, 4), luma, fine, fine - coarse]
+    return [level, float(tones), _lag(noise, 1), _lag(noise, 4), luma, fine, fine - coarse, *shifts]
+
+
+def _mean(values: Image) -> float:
+    return float(values.mean()) if values.size >= FEWEST else np.nan
 
 
 def _details(light: Image, octaves: int) -> list[float]:
@@ -124,10 +132,11 @@ def draw(groups: dict[str, NDArray[np.float64]], path: Path) -> None:
     """Draw a histogram of what is simulated, and below it a dot for each real pair."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(20, 4.6), layout="constrained")
+    figure = Figure(figsize=(24, 4.6), layout="constrained")
     top, *others = groups
     for number, (name, axes) in enumerate(zip(STATISTICS, figure.subplots(1, len(STATISTICS)), strict=True)):
         values = groups[top][:, number]
+        values = values[np.isfinite(values)]
         axes.hist(values, bins=30, weights=np.full(len(values), 100 / len(values)), color="0.75")
         high = axes.get_ylim()[1]
         for row, other in enumerate(others, start=1):
@@ -147,8 +156,9 @@ def table(groups: dict[str, NDArray[np.float64]]) -> list[str]:
     for name, values in groups.items():
         cells = []
         for column in values.T:
-            low, middle, high = np.quantile(column, [0.1, 0.5, 0.9]) if np.isfinite(column).all() else [np.nan] * 3
-            cells.append("-" if np.isnan(middle) else f"{middle:.2f} ({low:.2f} to {high:.2f})")
+            known = column[np.isfinite(column)]
+            low, middle, high = np.quantile(known, [0.1, 0.5, 0.9]) if known.size else [np.nan] * 3
+            cells.append(f"{middle:.2f} ({low:.2f} to {high:.2f})" if known.size else "-")
         lines.append(f"| {name} | {len(values)} | {' | '.join(cells)} |")
     return lines
 
