@@ -68,6 +68,18 @@ def test_kernels_inside_go_to_muon_and_the_rest_to_adamw():
     assert len(adamw.param_groups[0]["params"]) == 2 + 4  # first and last kernel, four biases
 
 
+def test_muon_keeps_as_much_of_its_direction_as_it_is_told():
+    sums = []
+    for momentum in (0.5, 0.99):
+        network = nn.Sequential(*(nn.Conv2d(1, 1, 1, bias=False) for _ in range(3)))
+        updater = Updater(network, OptimiserConfig(rate=0.0, momentum=momentum, clip=0))
+        for step in range(3):
+            network[1].weight.grad = torch.ones(1, 1, 1, 1)
+            updater.apply(step, 0.0)
+        sums.append(updater.optimisers[0].state[network[1].weight]["momentum"].item())
+    assert sums == pytest.approx([1 - 0.5**3, 1 - 0.99**3], rel=1e-4)
+
+
 def test_rate_rises_stays_and_falls():
     config = OptimiserConfig(rate=1.0, warmup=10, decay=0.5, floor=0.1)
     assert rate_at(0, 0.0, config) == pytest.approx(0.1)

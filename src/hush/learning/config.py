@@ -74,6 +74,8 @@ class OptimiserConfig:
     """Last share of the training over which the rate falls along a cosine; 1 is the usual cosine schedule."""
     floor: float = 0.0
     """Rate at the end, as a share of the highest."""
+    momentum: float = 0.95
+    """Share of its direction that Muon keeps at each step; nearer to 1 where targets are noisy. AdamW keeps 0.9."""
     weight_decay: float = 0.0
     """Decoupled weight decay."""
     clip: float = 1.0
@@ -137,7 +139,7 @@ AT_LEAST: dict[type, dict[str, float]] = {
         "cache": 1,
     },
     OptimiserConfig: {
-        **dict.fromkeys(("rate", "warmup", "decay", "floor", "weight_decay", "clip", "average"), 0),
+        **dict.fromkeys(("rate", "warmup", "decay", "floor", "momentum", "weight_decay", "clip", "average"), 0),
         "accumulate": 1,
     },
     LengthConfig: {"steps": 0, "epochs": 0, "minutes": 0},
@@ -145,7 +147,7 @@ AT_LEAST: dict[type, dict[str, float]] = {
 }
 SHARES: dict[type, tuple[str, ...]] = {  # at most 1
     DataConfig: ("gray", "drawn", "grafted"),
-    OptimiserConfig: ("decay", "floor", "average"),
+    OptimiserConfig: ("decay", "floor", "momentum", "average"),
     Recipe: ("untold",),
 }
 ONE_OF: dict[type, dict[str, tuple[bool | str, ...]]] = {

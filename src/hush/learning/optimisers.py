@@ -89,21 +89,21 @@ class Muon(torch.optim.Optimizer):
 
 
 def open_optimisers(
-    network: nn.Module, name: str, rate: float, weight_decay: float, momentum: float = 0.9
+    network: nn.Module, name: str, rate: float, weight_decay: float, momentum: float = 0.95, beta: float = 0.9
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of a network: ``adamw``, or ``muon`` with AdamW for what is no inner convolution.
 
     The first and the last convolution, biases and norms keep AdamW: their rows are pixels, not features. ``momentum``
-    is AdamW's; Muon has its own.
+    is Muon's, ``beta`` AdamW's first.
     """
     weights = [p for p in network.parameters() if p.requires_grad]
     if name == "adamw":
-        return [torch.optim.AdamW(weights, lr=rate, weight_decay=weight_decay, betas=(momentum, 0.99))]
+        return [torch.optim.AdamW(weights, lr=rate, weight_decay=weight_decay, betas=(beta, 0.99))]
     kernels = [p for p in weights if p.ndim >= 2]
     inner = {id(p) for p in kernels[1:-1]}
     rest = [p for p in weights if id(p) not in inner]
     optimisers: list[torch.optim.Optimizer] = []
     if inner:
-        optimisers.append(Muon([p for p in weights if id(p) in inner], lr=rate, weight_decay=weight_decay))
-    optimisers.append(torch.optim.AdamW(rest, lr=rate, weight_decay=weight_decay, betas=(momentum, 0.99)))
+        optimisers.append(Muon([p for p in weights if id(p) in inner], rate, momentum, weight_decay))
+    optimisers.append(torch.optim.AdamW(rest, lr=rate, weight_decay=weight_decay, betas=(beta, 0.99)))
     return optimisers

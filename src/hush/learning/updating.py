@@ -39,12 +39,13 @@ class Updater:
     """A network's optimisers and its averaged copy.
 
     ``network`` is what learns; ``averaged`` is what is judged and kept: an exponential moving average of the
-    numbers (Polyak averaging), with a shorter memory over the first steps. ``momentum`` is AdamW's.
+    numbers (Polyak averaging), with a shorter memory over the first steps. ``beta`` is AdamW's first.
     """
 
-    def __init__(self, network: nn.Module, config: OptimiserConfig, *, momentum: float = 0.9) -> None:
+    def __init__(self, network: nn.Module, config: OptimiserConfig, *, beta: float = 0.9) -> None:
         self.network, self.config = network, config
-        self.optimisers = open_optimisers(network, config.name, config.rate, config.weight_decay, momentum)
+        how = (config.name, config.rate, config.weight_decay, config.momentum, beta)
+        self.optimisers = open_optimisers(network, *how)
         self.averaged = copy.deepcopy(network).requires_grad_(False) if config.average else network
         self.updates = 0
         self.rate = 0.0

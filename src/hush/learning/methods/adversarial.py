@@ -78,7 +78,7 @@ class Adversarial(Supervised):
             raise RecipeError(f"alone = {alone}, critic_alone = {critic_alone}: shares that leave some for the turns")
         self.critic = build_discriminator(critic).to(device)
         own = replace(recipe.optimiser, name="adamw", rate=critic_rate, average=0.0)
-        self.updaters["critic"] = Updater(self.critic, own, momentum=0.5)
+        self.updaters["critic"] = Updater(self.critic, own, beta=0.5)
         self.objective, self.weight, self.switch, self.r1 = objective, weight, switch, r1
         self.alone, self.critic_alone = alone, critic_alone
         self.state: dict[str, Any] = {"critic_next": True, "in_a_row": 0}
