@@ -45,8 +45,8 @@ class DataConfig:
     """Half of the patches are made smaller by a factor drawn between 1 and this, as far as pictures are large enough:
     detail becomes sharper, what JPEG left fainter, noise weaker. Pairs of a mixture stay as they are."""
     grafted: float = 0.0
-    """Share of a mixture's pairs of which only the noise is taken, noisy minus clean, and added to a clean picture: few
-    pairs show few things, and their noise is learnt without these."""
+    """Share of a mixture's pairs of which only the noise is taken, noisy minus clean, less its mean, and added to a
+    clean picture: few pairs show few things, and their noise is learnt without these."""
     enlarge: float = 1.0
     """Pictures that get the noise of pairs are made larger by a factor drawn between 1 and this, beside `shrink`: what
     cameras give at 100 % is softer, and its edges are farther apart, than in photographs that were made smaller."""
@@ -75,7 +75,7 @@ class OptimiserConfig:
     floor: float = 0.0
     """Rate at the end, as a share of the highest."""
     momentum: float = 0.95
-    """Share of its direction that Muon keeps at each step; nearer to 1 where targets are noisy. AdamW keeps 0.9."""
+    """Share of its direction that Muon keeps at each step; AdamW keeps 0.9."""
     weight_decay: float = 0.0
     """Decoupled weight decay."""
     clip: float = 1.0

@@ -44,8 +44,7 @@ class Updater:
 
     def __init__(self, network: nn.Module, config: OptimiserConfig, *, beta: float = 0.9) -> None:
         self.network, self.config = network, config
-        how = (config.name, config.rate, config.weight_decay, config.momentum, beta)
-        self.optimisers = open_optimisers(network, *how)
+        self.optimisers = open_optimisers(network, config.name, config.rate, config.weight_decay, config.momentum, beta)
         self.averaged = copy.deepcopy(network).requires_grad_(False) if config.average else network
         self.updates = 0
         self.rate = 0.0
