@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from hush.imaging.arrays import luminance
@@ -38,13 +39,16 @@ STATISTICS = {
     "lag 1": "correlation of neighbours",
     "lag 4": "correlation 4 pixels apart",
     "luma": "deviation of luminance,\nshare of all",
+    "colours": "log2 of red minus blue over\nluminance, noise of 2 to 4 pixels",
+    "edges": "log2 of the luminance's deviation\nat edges over where it is flat",
     "detail": "log2 of the clean luminance's\ndetail of 1 to 2 pixels, 8-bit scale",
     "sharpness": "log2 of that over\ndetail of 2 to 4 pixels",
     "shadows": "mean of the noise on tones\nbelow 32 of 255",
     "midtones": "mean of the noise on tones\nof 64 to 192",
 }
 FEWEST = 500  # values; a mean over fewer is noise itself
-OF_NEIGHBOURS = ("lag 1", "lag 4", "detail", "sharpness")
+OF_NEIGHBOURS = ("lag 1", "lag 4", "colours", "edges", "detail", "sharpness")
+AROUND = 5  # pixels a side, in which contrast is measured
 SQUEEZED = "SIDD-small-256nn"  # point-sampled from whole frames: its neighbours were none
 MIXED = "SIDD crops"
 
@@ -58,9 +62,21 @@ def describe(noisy: Image, clean: Image) -> list[float]:
     dark, bright = np.quantile(light, [1 / 3, 2 / 3])
     level = float(noise.std())
     tones = np.log2(noise[light >= bright].std() / max(noise[light <= dark].std(), 1e-3))
-    luma = float(luminance(noise).std()) / level
+    gray = luminance(noise)
+    luma = float(gray.std()) / level
+    colours = _details(noise[..., 0] - noise[..., 2], 2)[1] - _details(gray, 2)[1]
     fine, coarse = _details(255 * light, 2)
-    return [level, float(tones), _lag(noise, 1), _lag(noise, 4), luma, fine, fine - coarse, *shifts]
+    lags = _lag(noise, 1), _lag(noise, 4)
+    return [level, float(tones), *lags, luma, colours, _edges(gray, light), fine, fine - coarse, *shifts]
+
+
+def _edges(noise: Image, light: Image) -> float:
+    """Return log2 of the deviation of noise in the tenth of most contrast over that in the third of least."""
+    windows = sliding_window_view(light, (AROUND, AROUND))
+    contrast = windows.std((2, 3))
+    inner = noise[AROUND // 2 : -(AROUND // 2), AROUND // 2 : -(AROUND // 2)]
+    flat, edge = np.quantile(contrast, [1 / 3, 0.9])
+    return float(np.log2(max(inner[contrast >= edge].std(), 1e-3) / max(inner[contrast <= flat].std(), 1e-3)))
 
 
 def _mean(values: Image) -> float:
@@ -132,7 +148,7 @@ def draw(groups: dict[str, NDArray[np.float64]], path: Path) -> None:
     """Draw a histogram of what is simulated, and below it a dot for each real pair."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(24, 4.6), layout="constrained")
+    figure = Figure(figsize=(27, 4.6), layout="constrained")
     top, *others = groups
     for number, (name, axes) in enumerate(zip(STATISTICS, figure.subplots(1, len(STATISTICS)), strict=True)):
         values = groups[top][:, number]

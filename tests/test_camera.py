@@ -243,6 +243,21 @@ def test_flat_scenes_have_their_mean_and_less_contrast():
     assert kept.mean() == pytest.approx(0.55, abs=0.15)
 
 
+def test_cameras_that_clean_leave_colours_in_blotches_and_more_luminance_noise_at_edges():
+    scenes = flat(0.5, 48, 64)
+    scenes[..., 32:] += 0.2 * (torch.arange(32) // 4 % 2)  # stripes on the right
+    colours, edges = [], []
+    for share in (0, 1):
+        degraded = camera(scenes, rng(8), stops=4, quiet=0, binned=0, compressed=0, cleaned=share)
+        assert degraded.clean is not None
+        luma, chroma = to_luma_chroma(degraded.noisy - degraded.clean)
+        fine = [plane - blur(plane, each(1.5, 48), 1.5) for plane in (luma, chroma)]
+        colours.append(float((fine[1].std((1, 2, 3)) / fine[0].std((1, 2, 3))).median()))
+        edges.append(float((luma[..., 36:60].std((1, 2, 3)) / luma[..., 4:28].std((1, 2, 3))).median()))
+    assert colours[1] < 0.5 * colours[0]
+    assert edges[1] > 1.2 * edges[0]
+
+
 def test_gray_pictures_stay_gray_and_tiny_ones_are_taken():
     gray = camera(torch.rand(2, 1, 24, 20), rng(), stops=3)
     assert gray.noisy.shape == (2, 1, 24, 20)
@@ -314,7 +329,8 @@ def test_blind_weights_restore_without_being_told():
 
 
 def test_draws_differ_from_picture_to_picture():
-    exposure = draw_exposure(64, rng(), torch.device("cpu"), torch.linspace(0, 6, 64), dim=0.5, flat=0.5, near=0.5)
+    shares = dict.fromkeys(("dim", "flat", "near", "cleaned"), 0.5)
+    exposure = draw_exposure(64, rng(), torch.device("cpu"), torch.linspace(0, 6, 64), **shares)
     for name, value in vars(exposure).items():
         assert len(value) == 64, name
         assert len(torch.unique(value.reshape(64, -1).double(), dim=0)) > 1, name

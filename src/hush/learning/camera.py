@@ -123,6 +123,7 @@ def camera(
     dim: float | Tensor = 0,
     flat: float | Tensor = 0,
     near: float | Tensor = 0,
+    cleaned: float | Tensor = 0,
 ) -> Degraded:
     """Take a clean sRGB picture again, with a camera of its own for each picture.
 
@@ -143,11 +144,13 @@ def camera(
         flat: share of scenes that lose up to nine tenths of their contrast and, unless they are binned, weak texture:
             what a camera sees at 100 % has less of both than photographs that somebody chose and made smaller.
         near: share of scenes that are enlarged up to 4 times, unless they are binned: at 100 % edges are far apart.
+        cleaned: share of cameras that reduce noise as most do for their own JPEG, unless pictures are binned: colours
+            keep nothing finer than blotches, luminance keeps its noise at edges more than where it is flat.
     """
     colour = clean.shape[1] == 3
     light = clean.float().clamp(0, 1)
     light = light if colour else light.reshape(-1, 1, *clean.shape[-2:]).expand(-1, 3, -1, -1)
-    given, times = (stops, quiet, binned, compressed, dim, flat, near), len(light) // len(clean)
+    given, times = (stops, quiet, binned, compressed, dim, flat, near, cleaned), len(light) // len(clean)
     exposure = draw_exposure(len(light), rng, clean.device, *(_repeated(value, times) for value in given))
     noisy, target = filter_views(*expose(light, exposure, rng), exposure)
     target = take_tones(target, noisy)
@@ -176,6 +179,7 @@ def draw_exposure(
     dim: float | Tensor = 0,
     flat: float | Tensor = 0,
     near: float | Tensor = 0,
+    cleaned: float | Tensor = 0,
 ) -> Exposure:
     """Draw cameras; arguments as of `camera`."""
 
@@ -198,7 +202,8 @@ def draw_exposure(
     small = chance(binned)
     full = ~small
     plain = chance(flat)
-    blotch = full * uniform(0.3, BLOTCH) * chance(0.75)
+    tidy = full & chance(cleaned)
+    blotch = torch.where(tidy, uniform(1.5, BLOTCH), full * uniform(0.3, BLOTCH) * chance(0.75))
     return Exposure(
         shot=loud * shot,
         read=loud * read,
@@ -214,11 +219,11 @@ def draw_exposure(
         binned=small.flatten(),
         malvar=chance(0.5).flatten(),
         radius=uniform(FINEST, COARSEST),
-        smoothing=full * uniform(0, 0.9).sqrt() * chance(0.75),
+        smoothing=torch.where(tidy, uniform(0.5, 0.95), full * uniform(0, 0.9).sqrt() * chance(0.75)),
         sharpening=full * uniform(0, 0.8) * chance(0.6),
-        edge=0.01 * torch.exp2(uniform(0, 4.3)),
+        edge=torch.where(tidy, 0.004, 0.01) * torch.exp2(uniform(0, 4.3)),
         blotch=blotch,
-        colour=1 + blotch * uniform(0, 0.6),
+        colour=torch.where(tidy, uniform(0.4, 1.1), 1 + blotch * uniform(0, 0.6)),
         factor=torch.where(chance(0.3), torch.exp2(uniform(-0.5, 1.0)), 1.0),
         quality=torch.where(chance(compressed), uniform(65, 100), 101.0).flatten(),
         light=torch.where(chance(dim), torch.exp2(-uniform(0, DIMMEST)), 1.0),
