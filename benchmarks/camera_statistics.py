@@ -40,7 +40,7 @@ STATISTICS = {
     "lag 4": "correlation 4 pixels apart",
     "luma": "deviation of luminance,\nshare of all",
     "colours": "log2 of red minus blue over\nluminance, noise of 2 to 4 pixels",
-    "edges": "log2 of the luminance's deviation\nat edges over where it is flat",
+    "edges": "log2 of luminance's noise at\nedges over that in flat places",
     "detail": "log2 of the clean luminance's\ndetail of 1 to 2 pixels, 8-bit scale",
     "sharpness": "log2 of that over\ndetail of 2 to 4 pixels",
     "shadows": "mean of the noise on tones\nbelow 32 of 255",

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 
 from conftest import HERE
 from hush.cli import run
 from hush.cli.commands import run_command
+from hush.cli.console import show_table
 from hush.cli.following import follow
 from hush.cli.listing import SECTIONS
 from hush.cli.machine import examine, extras
@@ -340,6 +342,8 @@ def test_a_folder_that_cannot_be_made_is_told_once(dry, folder, capsys):
 def test_a_missing_mask_is_told_before_any_work(folder, capsys):
     assert run(["denoise", ".", "-o", "out", "--weights", "identity", "--mask", "cut.png"]) == 1
     assert capsys.readouterr().err == "hush: cut.png: no such file (did you mean 'cat.png'?). Check the name\n"
+    assert run(["denoise", "holiday.png"]) == 1
+    assert capsys.readouterr().err == "hush: holiday.png: no such file. Check the name\n"
     assert not (folder / "out").exists()
 
 
@@ -482,7 +486,19 @@ def test_estimate_says_in_words_how_noisy(deviation, verdict, folder, capsys):
     noisy = smooth + np.random.default_rng(0).normal(0, deviation, smooth.shape)
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save("noisy.png")
     assert run(["estimate", "noisy.png"]) == 0
-    assert f"\n{verdict}: " in capsys.readouterr().out
+    assert re.search(rf"noisy.png +{verdict} +\d", capsys.readouterr().out)
+    assert run(["estimate", "noisy.png", "--details"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"noisy.png: {verdict}, ")
+    assert [line.split()[0] for line in lines[1:4]] == ["level", "finest", "channels"]
+
+
+def test_a_narrow_terminal_keeps_names_and_verdicts(monkeypatch, capsys):
+    monkeypatch.setattr("hush.cli.console.out", lambda: Console(width=60, force_terminal=True, color_system=None))
+    name = "a/long/path/to/some/folder/of/photographs/and/a-name.png"
+    show_table(["picture", "noise", "level", "kind"], [[name, "very strong", "31.0", "words " * 9]], left=(0, 1, 3))
+    cells = [line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    assert name in "".join(cells)
 
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 92, 100])

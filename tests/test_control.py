@@ -260,6 +260,13 @@ def test_keep_detail_is_a_share_or_a_flag(folder: Path, tiny: str) -> None:
     assert np.array_equal(read("flag.png").pixels, read("before.png").pixels)
 
 
+def test_a_picture_is_not_replaced_by_its_own_result_unasked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path("a.png").read_bytes()
+    assert run(["denoise", "a.png", "-o", "a.png"]) == 1
+    assert "a.png: that is the picture itself; name another file" in capsys.readouterr().err
+    assert Path("a.png").read_bytes() == before
+
+
 def test_a_dry_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a-hush.png").touch()
     assert run(["denoise", "a.png", "b.png", "--dry-run"]) == 1  # as the run would

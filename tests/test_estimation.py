@@ -135,6 +135,28 @@ def test_noise_of_cameras_is_not_white() -> None:
         assert found.sigma < found.total == pytest.approx(255 * (noisy - clean).std(), rel=0.5)
 
 
+def test_what_a_camera_smoothed_is_noise_though_nothing_is_left_at_the_finest(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).normal(0, 1, SHAPE)
+    for _ in range(3):
+        noise = blurred(noise)
+    noisy = scene() + noise / noise.std() * 5 / 255
+    for name, image in (("noisy", noisy), ("clean", scene())):
+        Image.fromarray(eight_bit(image)).save(tmp_path / f"{name}.jpg", quality=75)
+    found, quiet = (estimate_noise(photo(tmp_path / f"{name}.jpg")) for name in ("noisy", "clean"))
+    assert (found.verdict, found.white, quiet.verdict) == ("light", False, "clean")
+    assert found.sigma < 0.5 < 2 < found.total < 8
+
+
+def test_most_noisy_pictures_of_cameras_are_called_noisy_and_no_clean_one() -> None:
+    folder = shared_data("real", "PolyU")
+    verdicts = {
+        view: [estimate_noise(photo(path)).verdict for path in sorted((folder / view).iterdir())[::4]]
+        for view in ("noisy", "clean")
+    }
+    assert np.mean([verdict != "clean" for verdict in verdicts["noisy"]]) > 0.6
+    assert np.mean([verdict == "clean" for verdict in verdicts["clean"]]) > 0.9
+
+
 def drawing(size: int = 1) -> Image.Image:
     image = Image.new("RGB", (400, 300), (240, 240, 245))
     pen = ImageDraw.Draw(image)

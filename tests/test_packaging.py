@@ -72,7 +72,9 @@ def test_without_torch_training_says_what_to_install(line, tmp_path):
 def test_without_torch_list_says_what_to_install():
     done = without("from hush.cli import run; sys.exit(run(['list', '--json']))", {"torch"}, wing=False)
     assert done.returncode == 0, done.stderr
-    assert "networks: torch is not installed: pip install 'hush[train]'" in done.stderr
+    assert done.stderr.startswith("hush: networks, ")
+    assert done.stderr.endswith(" are left out: torch is not installed: pip install 'hush[train]'\n")
+    assert done.stderr.count("\n") == 1
     listed = json.loads(done.stdout)
     assert "networks" not in listed
     assert "psnr" in [part["name"] for part in listed["metrics"]]

@@ -57,7 +57,9 @@ def show_table(
 
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for number, header in enumerate(headers):
-        table.add_column(escape(header), justify="left" if number in left else "right", no_wrap=number not in left)
+        words = {"justify": "left", "overflow": "fold", "min_width": 10}
+        numbers = {"justify": "right", "no_wrap": True}
+        table.add_column(escape(header), **(words if number in left else numbers))  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*map(escape, row))
     console = out()

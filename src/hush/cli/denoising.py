@@ -39,7 +39,7 @@ QualityOption = Annotated[
     typer.Option(
         "--quality",
         metavar="fast|balanced|best",
-        help="Which weights of the family: fast takes half of the time, best eight times as long.",
+        help="Which weights of the family: fast takes a third of the time, best eight times as long.",
     ),
 ]
 RuntimeOption = Annotated[

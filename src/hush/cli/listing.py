@@ -71,10 +71,12 @@ def _list_weights() -> list[Part]:
 
     def summary(name: str) -> str:
         try:
-            card = open_weights(name).card
+            weights = open_weights(name)
         except HushError as error:
             return str(error)
-        return f"{card.summary} {'Colour' if card.channels == 3 else 'Gray'}; {card.network}".strip()
+        card, views = weights.card, "Mean over eight turned and mirrored views: eight times as long. "
+        colours = "Colour" if card.channels == 3 else "Gray"
+        return f"{card.summary} {views if weights.ensemble else ''}{colours}; {card.network}".strip()
 
     return [{"name": name, "options": "", "summary": summary(name)} for name in WEIGHTS]
 

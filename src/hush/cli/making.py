@@ -195,8 +195,8 @@ def search(
     hush search my-search.toml --set data.root=PAIRS --trials 40
     hush train searches/my-search-full/best.json --set length.steps=20000
     """
-    need("torch", "train")
     need("optuna", "search")
+    need("torch", "search")
     from hush.cli.following import follow_search
     from hush.judging.search import read_search, run_search
 
@@ -274,14 +274,16 @@ def list_parts(
 
     if what is not None and what not in SECTIONS:
         raise UsageError(f"{what!r} is no list{nearest(what, SECTIONS)}. Known: {', '.join(SECTIONS)}")
-    listed = {}
+    listed, left_out = {}, {}
     for name in [what] if what else SECTIONS:
         try:
             listed[name] = list_section(name)
         except MissingExtra as error:
             if what:
                 raise
-            complain(f"{name}: {error}")
+            left_out[name] = error
+    if left_out:
+        complain(f"{', '.join(left_out)} are left out: {next(iter(left_out.values()))}")
     if as_json:
         say_json(listed, indent=1)
         return

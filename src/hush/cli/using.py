@@ -27,20 +27,24 @@ def add_to(app: typer.Typer) -> None:
 
 def estimate(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Pictures, folders or globs.")],
+    details: Annotated[bool, typer.Option("--details", metavar=FLAG, help="Print all that was found.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say how noisy pictures are.
 
-    First in words: clean, light, strong or very strong. Then the deviation of
-    the noise on the 8-bit scale, whatever the depth, and of each channel; how
-    alike the noise of neighbours is (0 white, 0.5 to 0.8 from a camera's
-    JPEG); the level with all that is coarser than a pixel; what hush denoise
-    would tell weights that want to be told; where the noise depends on
-    brightness, its variance as gain x value + offset (0 to 255), the mean over
-    channels; and the quality of a JPEG.
+    In words: clean, light, strong or very strong, and of what kind; the level,
+    which is the deviation of the noise on the 8-bit scale, whatever the depth;
+    and the quality of a JPEG. What a camera smoothed or a JPEG hides is hard to
+    see: a picture called clean may still gain, and hardly changes otherwise.
+
+    With --details also the level of what is as fine as a pixel, and that of
+    each channel; how alike the noise of neighbours is (0 white, 0.5 to 0.8 from
+    a camera's JPEG); the level that hush denoise would tell weights that want
+    to be told; and how the noise's variance depends on brightness (0 to 255).
 
     \b
     hush estimate photo.jpg
+    hush estimate holiday/ --details
     hush estimate holiday/ --json
     """
     from hush.imaging.finding import find_pictures
@@ -54,14 +58,13 @@ def estimate(
             failures.append(str(error))
     if as_json:
         say_json(rows, indent=1)
+    elif details:
+        for row in rows:
+            say(f"{row['file']}: {row['verdict']}, {row['kind']}")
+            for name, value in _estimate_details(row).items():
+                say(f"  {name:<12} {value}")
     elif rows:
-        show_table(
-            ["picture", "noise", "sigma", "per channel", "correlation", "total", "told", "gain", "offset", "JPEG"],
-            [[str(r["file"]), r["verdict"], *_estimate_row(r)] for r in rows],
-            left=(0, 1),
-        )
-        if len(rows) == 1:
-            say(f"{rows[0]['verdict']}: {rows[0]['kind']}")
+        show_table(["picture", "noise", "level", "JPEG", "kind"], [_estimate_row(r) for r in rows], left=(0, 1, 4))
     for failure in failures:
         complain(failure)
     if failures:
@@ -69,17 +72,24 @@ def estimate(
 
 
 def _estimate_row(entry: dict[str, Any]) -> list[str]:
-    channels = "  ".join(number(sigma, 2) for sigma in entry["sigmas"])
-    curve = [number(sum(entry[name]) / max(1, len(entry[name])), 2) for name in ("gains", "offsets")]
-    return [
-        number(entry["sigma"], 2),
-        channels,
-        number(entry["correlation"], 2),
-        number(entry["total"], 2),
-        number(entry["told"], 2),
-        *(curve if entry["varies"] else ["–", "–"]),
-        "–" if entry["jpeg_quality"] is None else str(entry["jpeg_quality"]),
-    ]
+    return [str(entry["file"]), entry["verdict"], number(entry["total"], 1), _quality(entry), entry["kind"]]
+
+
+def _quality(entry: dict[str, Any]) -> str:
+    return "–" if entry["jpeg_quality"] is None else str(entry["jpeg_quality"])
+
+
+def _estimate_details(entry: dict[str, Any]) -> dict[str, str]:
+    gain, offset = (number(sum(entry[name]) / max(1, len(entry[name])), 2) for name in ("gains", "offsets"))
+    return {
+        "level": number(entry["total"], 2),
+        "finest": number(entry["sigma"], 2),
+        "channels": "  ".join(number(sigma, 2) for sigma in entry["sigmas"]),
+        "correlation": number(entry["correlation"], 2),
+        "told": number(entry["told"], 2),
+        "variance": f"{gain} x value + {offset}" if entry["varies"] else "alike in all tones, as far as was found",
+        "JPEG": _quality(entry),
+    }
 
 
 def _estimate(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ blocks of pixels leaves of white noise what it should, and more of noise that a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -43,11 +43,15 @@ BLOCKS = 0.56  # what averaging 2x2 pixels leaves of the power at the second: co
 TEXTURED = 1.5  # levels of 8 bit by which texture raises what half the size says
 ALIKE = 1.1  # times as strong as in each channel from which on noise counts as shared by the channels
 COARSER = 1.15  # times that white noise may seem stronger at half the size
+SMOOTHED = 0.8  # level of 8 bit at the finest below which a camera or a codec may have taken all that was there
+LUMPS = 0.5  # levels of 8 bit at half the size that are left of it then, and
+LUMPIER = 4.0  # times the finest: PolyU's clean views have neither, its noisy ones mostly both
 UNEVEN = 0.6  # deviation of the energies of patches, by their median, from which on they show texture
 STRONG = 8.0  # level of 8 bit at the finest that cameras, which smooth, hardly leave
 TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
 VARIES = 1.4  # times as much variance in the bright as in the dark, from which on one level is no good
 VERDICTS = {"very strong": 25.0, "strong": 8.0, "light": 2.0, "clean": 0.0}  # from which level on
+LIGHT_IF_COARSE = 1.0  # where noise is left in lumps, most of it is where the picture is not flat, and not judged
 SMOOTH = 3  # pixels around one whose mean says how bright it is
 
 
@@ -76,7 +80,8 @@ class NoiseEstimate:
     @property
     def verdict(self) -> str:
         """How strong the noise is, in one or two words: clean, light, strong or very strong."""
-        return next(word for word, least in VERDICTS.items() if self.total >= least)
+        levels = VERDICTS if self.white else VERDICTS | {"light": LIGHT_IF_COARSE}
+        return next(word for word, least in levels.items() if self.total >= least)
 
     @property
     def kind(self) -> str:
@@ -137,16 +142,20 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
     if not np.isfinite(patchwork.patches).all():
         raise PictureError("the picture holds NaN or infinity; replace them before the noise is estimated")
     fine = _judge(patchwork)
-    if patchwork.repeats(fine.chosen) > DRAWN:
-        return nothing
     curve = _Curve.of(patchwork, fine.sigmas)
     level = _judge(patchwork, curve) if curve.varies else fine
     half = _judge_smaller(image, 2, curve)
+    drawn = patchwork.repeats(fine.chosen) > DRAWN
     texture = level.strength > STRONG / 255 and level.even and not half.even  # white noise over coarse texture
-    if half.strength > COARSER * level.strength + TEXTURED / 255 and not texture:
+    if half.strength > COARSER * level.strength + TEXTURED / 255 and not texture and not drawn:
         return _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
     sigma = 255 * _overall(curve.sigmas)
-    told = sigma if curve.varies else 255 * fine.strength
+    told = 0.0 if drawn else sigma if curve.varies else 255 * fine.strength
+    if level.strength < SMOOTHED / 255 and half.strength > max(LUMPIER * level.strength, LUMPS / 255):
+        lumpy = _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
+        return replace(lumpy, told=told)  # it may be texture: weights that know white noise are to leave it
+    if drawn:
+        return nothing
     lines = _plain(255 * curve.gains), _plain(255**2 * curve.offsets)
     return NoiseEstimate(sigma, _plain(255 * curve.sigmas), 0.0, sigma, told, *lines)
 

@@ -17,7 +17,7 @@ from hush.restoring.filework import FileWork
 from hush.restoring.folders import work_through
 from hush.restoring.large import denoise_large, in_parts
 from hush.restoring.options import DenoiseOptions
-from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job, plan_files
+from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job, in_the_way, plan_files
 from hush.restoring.restorers import Restorer, TellProgress, open_restorer
 from hush.restoring.working import restore_array
 
@@ -170,7 +170,7 @@ def denoise_file(
     target = output_path(source, None, out_is_folder=False) if target is None else Path(target)
     check_names(source, target)  # before the work, not after it
     if target.exists() and not options.overwrite:
-        raise PictureError(f"{target}: exists already; add --overwrite to replace it")
+        raise PictureError(f"{target}: {in_the_way(source, target)}")
     restorer = restorer or _reopen(options)
     layout = in_parts(source, target, options)
     if layout is not None:

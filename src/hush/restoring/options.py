@@ -71,7 +71,7 @@ class DenoiseOptions:
                 self.sigma,
                 0,
                 LARGEST_SIGMA,
-                "the noise level on the 8-bit scale; auto (in Python None) estimates it",
+                "the noise level on the 8-bit scale; auto estimates it",
             )
         check_number("strength", self.strength, 0, 1, "0 keeps the picture, 1 is full")
         check_number("keep_detail", self.keep_detail, 0, 1, "0 keeps none of the texture that was removed, 1 all")
