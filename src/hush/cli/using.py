@@ -128,7 +128,7 @@ def demo(
             show(len(shown))
     page = save_page(shown, out, weights=weights)
     show_table(
-        ["picture", "noise", "PSNR noisy", "restored", "SSIM noisy", "restored", "seconds"],
+        ["picture", "noise", "PSNR\nnoisy", "\nrestored", "SSIM\nnoisy", "\nrestored", "\nseconds"],
         [_demo_row(demonstration) for demonstration in shown],
         left=(0, 1),
     )
