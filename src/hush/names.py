@@ -47,12 +47,12 @@ def _written(value: Any) -> str:
     return str(value) if isinstance(value, Range) else repr(value)
 
 
-def nearest(name: str, allowed: Iterable[str], *, shown: Mapping[str, str] | None = None) -> str:
-    """Return `` (did you mean 'x'?)`` for the closest allowed name, or an empty string; ``shown`` is how to call it."""
+def nearest(name: str, allowed: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """Return `` (did you mean 'x'?)`` for the closest allowed name, alike by 0 to 1, or an empty string."""
     import difflib  # here, since a right name is the rule and start-up counts
 
-    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
-    return f" (did you mean {(shown or {}).get(close[0], close[0])!r}?)" if close else ""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=cutoff)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def load(reference: str) -> Any:

@@ -44,8 +44,8 @@ TEXTURED = 1.5  # levels of 8 bit by which texture raises what half the size say
 ALIKE = 1.1  # times as strong as in each channel from which on noise counts as shared by the channels
 COARSER = 1.15  # times that white noise may seem stronger at half the size
 SMOOTHED = 0.8  # level of 8 bit at the finest below which a camera or a codec may have taken all that was there
-LUMPS = 0.5  # levels of 8 bit at half the size that are left of it then, and
-LUMPIER = 4.0  # times the finest: PolyU's clean views have neither, its noisy ones mostly both
+LUMPS, MOST_LUMPS = 0.5, 3.0  # levels of 8 bit at half the size between which what is left of it then lies; more is
+LUMPIER = 4.0  # texture, and so is less than so many times the finest. By the pairs of PolyU that may be learnt from
 UNEVEN = 0.6  # deviation of the energies of patches, by their median, from which on they show texture
 STRONG = 8.0  # level of 8 bit at the finest that cameras, which smooth, hardly leave
 TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
@@ -126,7 +126,7 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
 
     ``image`` is (H, W) or (H, W, C) without alpha, floats with full scale 1, or integers. The noise may have been
     clipped at black and white: the level is that before clipping. Deterministic; takes about the same time for every
-    size. Drawings, and pictures with a side under 3 pixels, which have no high frequencies, are given sigma 0.
+    size. Drawings, and pictures with a side under 3 pixels, which have no high frequencies, are given no noise.
 
     Raises PictureError if the array is no picture or holds NaN or infinity.
     """
@@ -151,7 +151,8 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
         return _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
     sigma = 255 * _overall(curve.sigmas)
     told = 0.0 if drawn else sigma if curve.varies else 255 * fine.strength
-    if level.strength < SMOOTHED / 255 and half.strength > max(LUMPIER * level.strength, LUMPS / 255):
+    least = max(LUMPIER * level.strength, LUMPS / 255)
+    if level.strength < SMOOTHED / 255 and least < half.strength < MOST_LUMPS / 255:
         lumpy = _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
         return replace(lumpy, told=told)  # it may be texture: weights that know white noise are to leave it
     if drawn:

@@ -160,9 +160,9 @@ def check_present(path: Path) -> None:
 def _check_present(path: Path) -> None:
     """Raise PictureError if there is no such file."""
     if not path.exists():
-        present = {entry.stem: entry.name for entry in path.parent.iterdir()} if path.parent.is_dir() else {}
-        alike = nearest(path.stem, present, shown=present)  # every name ends alike
-        raise PictureError(f"no such file{alike}. Check the name")
+        entries = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+        present = [entry.name for entry in entries if entry.is_file()]
+        raise PictureError(f"no such file{nearest(path.name, present, cutoff=0.75)}. Check the name")
 
 
 def check_names(source: Path, target: Path, *, make_folder: bool = False) -> None:
