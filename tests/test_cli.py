@@ -61,8 +61,8 @@ def tiny(tmp_path_factory):
 
 
 def hush(*arguments, **options):
-    """Run the command in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "hush", *arguments], capture_output=True, text=True, **options)
+    """Run the command in a process of its own. Libraries may change the locale of this one, so encodings are named."""
+    return subprocess.run([sys.executable, "-m", "hush", *arguments], capture_output=True, encoding="utf-8", **options)
 
 
 # --- Front door

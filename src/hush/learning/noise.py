@@ -117,7 +117,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
     "bernoulli": {"keep": (0, 1)},
     "camera": {
         "stops": (-10, 12),
-        **dict.fromkeys(("quiet", "binned", "compressed", "dim", "flat", "near"), (0, 1)),
+        **dict.fromkeys(("quiet", "binned", "compressed", "dim", "flat", "near", "cleaned"), (0, 1)),
     },
     "clip": {"share": (0, 1)},
     "defocus": {"radius": (0, 64)},
