@@ -10,7 +10,6 @@ drawn only with --report. Medians and deciles are printed as a table.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from real_table import read_split
 
 from hush.imaging.arrays import luminance
 from hush.imaging.files import read
@@ -102,9 +102,7 @@ def _lag(noise: Image, steps: int) -> float:
 
 def real(folder: Path, use: str) -> Iterator[tuple[str, list[float]]]:
     """Yield data set and statistics of the pairs for a use."""
-    with open(folder / "SPLIT.tsv", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["use"] == use]
-    for row in rows:
+    for row in read_split(folder, use):
         place = folder / row["set"]
         if row["set"] == SQUEEZED:
             views = [place / "Data" / row["name"] / f"{view}_SRGB_010.PNG" for view in ("NOISY", "GT")]

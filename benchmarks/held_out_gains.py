@@ -13,7 +13,6 @@ filter and restored blind, against themselves. Weights are names, files, or chec
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -21,35 +20,32 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from real_table import Image, halve, open_image, read_split
 
-from hush.imaging.files import read
 from hush.imaging.metrics import psnr, to_eight_bit
 from hush.restoring.denoising import open_restorer
 
-Image = NDArray[np.float32]
 SIDD = "SIDD-small-256nn"
 OCTAVES = 5
 
 
 def pairs(real: Path, scenes: str) -> Iterator[tuple[list[str], Image, Image]]:
     """Yield each pair (H, W, 3) with the groups it counts in."""
-    with open(real / "SPLIT.tsv", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["use"] == "train"]
-    for row in rows:
+    for row in read_split(real, "train"):
         place, name = real / row["set"], row["name"]
         if row["set"] == "PolyU":
             groups = ["PolyU", name.split("_")[0], *(["held out"] if scenes and re.search(scenes, name) else [])]
-            yield groups, _open(place / "noisy" / name), _open(place / "clean" / name)
+            yield groups, open_image(place / "noisy" / name), open_image(place / "clean" / name)
         elif row["set"] == SIDD:
             noisy, clean = (next((place / "Data" / name).glob(f"{view}_SRGB*")) for view in ("NOISY", "GT"))
-            yield ["SIDD-small"], _open(noisy), _open(clean)
+            yield ["SIDD-small"], open_image(noisy), open_image(clean)
 
 
 def halved(pack: Path) -> Iterator[Image]:
     """Yield the clean validation pictures, 2x2 pixels averaged to one and rounded."""
     lines = (pack / "VALIDATION.txt").read_text(encoding="utf-8").splitlines()
     for name in (line.strip() for line in lines if line.strip() and not line.startswith("#")):
-        yield _round(_half(_open(pack / name)))
+        yield to_eight_bit(halve(open_image(pack / name)))
 
 
 def power_by_octave(error: Image) -> NDArray[np.float64]:
@@ -57,23 +53,9 @@ def power_by_octave(error: Image) -> NDArray[np.float64]:
     error = 255 * error
     powers = [float(np.square(error).mean())]
     for _ in range(OCTAVES):
-        error = _half(error)
+        error = halve(error)
         powers.append(float(np.square(error).mean()))
     return np.append(-np.diff(powers), powers[-1])
-
-
-def _open(path: Path) -> Image:
-    return np.asarray(read(path).pixels[..., :3], np.float32) / np.float32(255)
-
-
-def _round(image: Image) -> Image:
-    return np.asarray(to_eight_bit(image), np.float32)
-
-
-def _half(image: Image) -> Image:
-    height, width = (side // 2 for side in image.shape[:2])
-    blocks = image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1)
-    return np.asarray(blocks.mean((1, 3), dtype=np.float32))
 
 
 def measure(weights: str, sigmas: list[float | None], options: argparse.Namespace) -> None:
@@ -83,7 +65,7 @@ def measure(weights: str, sigmas: list[float | None], options: argparse.Namespac
         gains: dict[str, list[float]] = defaultdict(list)
         powers: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
         for groups, noisy, clean in pairs(options.data / "real", options.scenes):
-            restored = _round(restore(noisy, sigma))
+            restored = to_eight_bit(restore(noisy, sigma))
             for group in groups:
                 gains[group].append(psnr(restored, clean) - psnr(noisy, clean))
                 powers[group].append(power_by_octave(restored - clean))
@@ -93,7 +75,7 @@ def measure(weights: str, sigmas: list[float | None], options: argparse.Namespac
             for group, each in powers.items():
                 print(f"    {group}: mean square error by octave, finest first:", np.round(np.mean(each, 0), 2))
     if options.clean:
-        kept = [psnr(_round(restore(image, None)), image) for image in halved(options.data / "train-pack")]
+        kept = [psnr(to_eight_bit(restore(image, None)), image) for image in halved(options.data / "train-pack")]
         print(f"{weights}, clean pictures halved: {np.mean(kept):.2f} dB", flush=True)
 
 

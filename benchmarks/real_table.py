@@ -82,15 +82,22 @@ class Pair:
     @cached_property
     def noisy(self) -> Image:
         """(H, W, 3) in [0, 1]."""
-        return _centre(_open(self.noisy_path), self.side)
+        return _centre(open_image(self.noisy_path), self.side)
 
     @cached_property
     def clean(self) -> Image:
         """Likewise."""
-        return _centre(_open(self.clean_path), self.side)
+        return _centre(open_image(self.clean_path), self.side)
 
 
-def _open(path: Path) -> Image:
+def read_split(folder: Path, use: str) -> list[dict[str, str]]:
+    """Return the rows of SPLIT.tsv for a use, report or train: set, name, use."""
+    with open(folder / "SPLIT.tsv", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file, delimiter="\t") if row["use"] == use]
+
+
+def open_image(path: Path) -> Image:
+    """Read an 8-bit colour picture as (H, W, 3) in [0, 1]."""
     return np.asarray(read(path).pixels[..., :3], np.float32) / np.float32(255)
 
 
@@ -104,8 +111,7 @@ def _centre(image: Image, side: int | None) -> Image:
 
 def pairs(folder: Path, limit: int | None) -> dict[str, list[Pair]]:
     """Return the pairs for reporting of each set, those of a trial evenly spread."""
-    with open(folder / "SPLIT.tsv", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["use"] == "report"]
+    rows = read_split(folder, "report")
     found: dict[str, list[Pair]] = {}
     for title, start in SETS.items():
         chosen = [row for row in rows if row["set"].startswith(start)]
@@ -294,14 +300,18 @@ def differences(sets: dict[str, list[Pair]], compared: Sequence[Candidate], foun
             yield f"{ours} minus {candidate.title}, dB (95 %): {'; '.join(parts)}."
 
 
+def halve(image: Image) -> Image:
+    """Average 2x2 pixels of (H, W, 3) to one."""
+    height, width = (side // 2 for side in image.shape[:2])
+    blocks = image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
+    return np.asarray(blocks.mean((1, 3), dtype=np.float32))
+
+
 def untouched(folder: Path, restore: Restore, limit: int | None) -> str:
     """Say what becomes of clean pictures: photographs halved by averaging 2x2 pixels, restored blind."""
     figures, casts = [], []
     for path in find_pictures([folder], recursive=True)[:limit]:
-        image = _open(path)
-        height, width = (side // 2 * 2 for side in image.shape[:2])
-        halved = image[:height, :width].reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3), dtype=np.float32)
-        clean = to_eight_bit(halved)
+        clean = to_eight_bit(halve(open_image(path)))
         restored = to_eight_bit(restore(clean, None))
         figures.append(psnr(restored, clean))
         casts.append(255 * np.abs((restored - clean).mean((0, 1))).max())

@@ -57,9 +57,10 @@ def show_table(
 
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for number, header in enumerate(headers):
-        words = {"justify": "left", "overflow": "fold", "min_width": 10}
-        numbers = {"justify": "right", "no_wrap": True}
-        table.add_column(escape(header), **(words if number in left else numbers))  # type: ignore[arg-type]
+        if number in left:
+            table.add_column(escape(header), justify="left", overflow="fold", min_width=10)
+        else:
+            table.add_column(escape(header), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*map(escape, row))
     console = out()

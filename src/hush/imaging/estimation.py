@@ -147,14 +147,15 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
     half = _judge_smaller(image, 2, curve)
     drawn = patchwork.repeats(fine.chosen) > DRAWN
     texture = level.strength > STRONG / 255 and level.even and not half.even  # white noise over coarse texture
-    if half.strength > COARSER * level.strength + TEXTURED / 255 and not texture and not drawn:
-        return _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
+    coarse = half.strength > COARSER * level.strength + TEXTURED / 255 and not texture and not drawn
+    least = max(LUMPIER * level.strength, LUMPS / 255)
+    lumpy = level.strength < SMOOTHED / 255 and least < half.strength < MOST_LUMPS / 255
     sigma = 255 * _overall(curve.sigmas)
     told = 0.0 if drawn else sigma if curve.varies else 255 * fine.strength
-    least = max(LUMPIER * level.strength, LUMPS / 255)
-    if level.strength < SMOOTHED / 255 and least < half.strength < MOST_LUMPS / 255:
-        lumpy = _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
-        return replace(lumpy, told=told)  # it may be texture: weights that know white noise are to leave it
+    if coarse or lumpy:
+        found = _of_coarse_noise(fine, half, _judge_smaller(image, 4, curve))
+        # lumps may be texture: weights that know white noise are to leave them
+        return found if coarse else replace(found, told=told)
     if drawn:
         return nothing
     lines = _plain(255 * curve.gains), _plain(255**2 * curve.offsets)

@@ -110,7 +110,7 @@ def _problem(source: Path, target: Path, options: DenoiseOptions, taken: dict[Pa
     except PictureError as error:
         return str(error)
     if target.exists() and not options.overwrite:
-        return f"{target}: {in_the_way(source, target)}, or --skip-existing to leave it"
+        return f"{target}: {in_the_way(source, target)}"
     return ""
 
 
@@ -118,7 +118,7 @@ def in_the_way(source: Path, target: Path) -> str:
     """Say that a target exists, and what to do."""
     if target.samefile(source):
         return "that is the picture itself; name another file, or add --overwrite to replace the original for good"
-    return "exists already; add --overwrite to replace it"
+    return "exists already; add --overwrite to replace it (hush denoise --skip-existing leaves it)"
 
 
 def _base(source: Path, inputs: list[str | Path]) -> Path | None:
