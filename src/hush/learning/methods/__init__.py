@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 METHODS = {
     "adversarial": "hush.learning.methods.adversarial:Adversarial",
     "classification": "hush.learning.methods.classification:Classification",
+    "distillation": "hush.learning.methods.distillation:Distillation",
     "noise2noise": "hush.learning.methods.noise2noise:Noise2Noise",
     "supervised": "hush.learning.methods.supervised:Supervised",
     "variational": "hush.learning.methods.variational:Variational",

@@ -127,7 +127,7 @@ class Adversarial(Supervised):
         terms = []
         for task in tasks:
             restored = self._restored(task)
-            total, parts = self.compare(restored, task.target)
+            total, parts = self.compare(restored, task)
             pleasing = _restorer_loss(self.critic(restored, task.noisy), self.objective)
             total = total + self.weight * pleasing
             (total / len(tasks)).backward()

@@ -61,9 +61,9 @@ class Noise2Noise(Supervised):
         first, second = torch.where(chosen, batch.clean, batch.noisy), torch.where(chosen, batch.noisy, batch.clean)
         return Task(first, None, batch.label, second)
 
-    def compare(self, restored: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def compare(self, restored: Tensor, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms; where a pixel is left out, the target is what was restored."""
         if self.masked:
-            missing = (target == 0).all(dim=1, keepdim=True)
-            target = torch.where(missing, restored.detach(), target)
-        return super().compare(restored, target)
+            missing = (task.target == 0).all(dim=1, keepdim=True)
+            task = task._replace(target=torch.where(missing, restored.detach(), task.target))
+        return super().compare(restored, task)

@@ -32,6 +32,19 @@ class Task(NamedTuple):
     """(N,)."""
     target: Tensor
     """(N, C, H, W)."""
+    taught: Tensor | None = None
+    """(N, C, H, W): what a teacher makes of it, where there is one."""
+
+
+class Spoilt(NamedTuple):
+    """A batch as it is to be restored."""
+
+    noisy: Tensor
+    """(N, C, H, W)."""
+    sigma_map: Tensor | None
+    """(N, 1, H, W): the true level, if it is known."""
+    clean: Tensor
+    """(N, C, H, W)."""
 
 
 class Supervised:
@@ -92,7 +105,7 @@ class Supervised:
             task = self.pose(batch, rng)
             with self.autocast():
                 restored = self.network(task.noisy, sigma_map=task.sigma_map, label=task.label)
-            total, parts = self.compare(restored.float(), task.target)
+            total, parts = self.compare(restored.float(), task)
             (total / len(batches)).backward()
             terms.append({"loss": total.detach(), **parts})
         self.updaters["network"].apply(step, progress)
@@ -103,15 +116,20 @@ class Supervised:
         noisy, sigma_map, target = self.degrade(batch, rng)
         return Task(noisy, sigma_map, batch.label, batch.clean if target is None else target)
 
-    def compare(self, restored: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def compare(self, restored: Tensor, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms."""
-        return self.loss(restored, target)
+        return self.loss(restored, task.target)
 
     def degrade(self, batch: Batch, rng: torch.Generator) -> Degraded:
         """Return the noisy view of a batch, what is told of its noise, and what is to be restored.
 
         A gray picture's channels stay equal. Pairs that are noisy enough are left as they are.
         """
+        noisy, sigma_map, clean = self.spoil(batch, rng)
+        return Degraded(noisy, self.told(sigma_map, noisy - clean, rng), clean)
+
+    def spoil(self, batch: Batch, rng: torch.Generator) -> Spoilt:
+        """Return what `degrade` does, with the true level in place of what is told of it."""
         if self.degradation is None:
             if batch.noisy is None:
                 raise RecipeError("the recipe has no degradation and the data set no noisy pictures; give one of them")
@@ -123,9 +141,9 @@ class Supervised:
         if batch.gray is not None:
             chosen = batch.gray.reshape(-1, 1, 1, 1)
             noisy, clean = (torch.where(chosen, view[:, :1], view) for view in (noisy, clean))
-        return Degraded(noisy, self._told(sigma_map, noisy - clean, rng), clean)
+        return Spoilt(noisy, sigma_map, clean)
 
-    def _told(self, sigma_map: Tensor | None, noise: Tensor, rng: torch.Generator) -> Tensor | None:
+    def told(self, sigma_map: Tensor | None, noise: Tensor, rng: torch.Generator) -> Tensor | None:
         """Return what the network is told of the level: the true one if it is known, or else as measured."""
         if not self.limits.sigma_map:
             return sigma_map
