@@ -42,6 +42,14 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_snippets_are_files(page):
+    for line in re.findall(r"^.*--8.*$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        found = re.fullmatch(r'--8<-- "(.+)"', line)  # a formatter of Python once took it for arithmetic
+        assert found, line
+        assert (ROOT / found[1]).is_file(), line
+
+
 def test_the_table_of_recipe_keys_is_up_to_date():
     place = ROOT / "docs" / "recipe_keys.py"
     spec = importlib.util.spec_from_file_location("recipe_keys", place)

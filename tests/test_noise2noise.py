@@ -59,6 +59,16 @@ def test_what_a_loss_is_least_at_is_learnt(loss, learnt):
     assert float(restored.mean()) == pytest.approx(learnt, abs=0.03)
 
 
+def test_a_network_that_is_told_the_level_is_told_what_two_given_views_differ_by():
+    method = learner(network="drunet(widths=[8, 16], blocks=1, unshuffle=2)", degradation="")
+    clean = torch.full((2, 3, 96, 96), 0.5)
+    first, second = (clean + torch.randn(clean.shape, generator=rng(seed)) * 25 / 255 for seed in (0, 1))
+    task = method.pose(Batch(second, first), rng())
+    assert task.sigma_map.shape == (2, 1, 96, 96)
+    assert 255 * float(task.sigma_map.mean()) == pytest.approx(25, rel=0.03)
+    method.step([Batch(second, first)], [rng()], 0, 0.0)
+
+
 def test_masked_pixels_leave_no_trace_in_loss_and_gradient():
     method = learner("noise2noise(masked=true)")
     target = torch.rand(2, 3, 16, 16) * 0.5 + 0.25

@@ -91,11 +91,12 @@ class LengthConfig:
     """When to stop: whichever comes first; 0 means no such limit."""
 
     steps: int = 0
-    """Updates."""
+    """Updates; 0 for no such limit. Of the three limits whichever comes first ends the training."""
     epochs: float = 0.0
-    """Passes over the training pictures."""
+    """Passes over the training pictures; 0 for no such limit."""
     minutes: float = 0.0
-    """Minutes of training; the learning rate then follows the clock."""
+    """Minutes of training, by which the learning rate then falls; 0 for no such limit. Recipes that ship have one: to
+    train by steps, set it to 0."""
 
 
 @dataclass(frozen=True)

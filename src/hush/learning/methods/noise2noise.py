@@ -59,7 +59,8 @@ class Noise2Noise(Supervised):
         swapped = torch.rand(len(batch.noisy), generator=rng, device=batch.noisy.device) < 0.5
         chosen = swapped.reshape(-1, 1, 1, 1)
         first, second = torch.where(chosen, batch.clean, batch.noisy), torch.where(chosen, batch.noisy, batch.clean)
-        return Task(first, None, batch.label, second)
+        level = self.told(None, (first - second) / 2**0.5, rng) if self.limits.sigma_map else None
+        return Task(first, level, batch.label, second)
 
     def compare(self, restored: Tensor, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms; where a pixel is left out, the target is what was restored."""
