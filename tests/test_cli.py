@@ -459,6 +459,32 @@ def test_denoise_goes_into_subfolders_only_when_told(folder, capsys):
     assert capsys.readouterr().out.count("->") == 2
 
 
+def test_one_picture_by_two_names_is_done_once(folder, capsys):
+    assert run(["denoise", "cat.png", str(Path("cat.png").resolve()), "--weights", "identity"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("->") == 1
+    assert "use another folder for each" in captured.err
+
+
+def test_a_dry_run_of_a_pipe_says_that_the_target_is_there(folder, capsys):
+    assert run(["denoise", "-", "-o", "cat.png", "--dry-run"]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert run(["denoise", "-", "-o", "cat.png", "--dry-run", "--overwrite"]) == 0
+
+
+def test_results_inside_the_searched_folder_are_left_out(folder, capsys):
+    line = ["denoise", ".", "-o", "clean", "--recursive", "--weights", "identity"]
+    assert run(line) == 0
+    first = sorted(Path("clean").rglob("*.png"))
+    for word in ("--skip-existing", "--overwrite"):
+        capsys.readouterr()
+        assert run([*line, word]) == 0
+        assert "left out" in capsys.readouterr().err
+        assert sorted(Path("clean").rglob("*.png")) == first
+    assert run(["denoise", "clean", "-o", "clean/again", "--weights", "identity"]) == 0
+    assert sorted(path.name for path in Path("clean/again").iterdir()) == sorted(path.name for path in first)
+
+
 def test_strength_zero_returns_the_input(folder, tiny):
     assert run(["denoise", "cat.png", "-o", "same.png", "--strength", "0", "--weights", tiny]) == 0
     assert np.array_equal(read("same.png").pixels, read("cat.png").pixels)

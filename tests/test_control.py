@@ -285,6 +285,7 @@ def test_a_dry_run_says_what_names_tell(folder: Path, capsys: pytest.CaptureFixt
         "no such file": ["none.png"],
         "there is no folder no": ["a.png", "-o", "no/a.png"],
         "no format has the suffix '.doc'": ["a.png", "-o", "a.doc"],
+        "or clean/ for a folder": ["a.png", "-o", "clean"],
         "read, not written": ["a.png", "-o", "a.nef"],
     }.items():
         assert run(["denoise", *line, "--dry-run"]) == 1

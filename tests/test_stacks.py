@@ -205,6 +205,23 @@ def test_an_avif_sequence_keeps_its_frames_and_durations(tmp_path: Path) -> None
     assert max(errors) < 12  # hard edges at quality 90
 
 
+@pytest.mark.parametrize(("orientation", "turn"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270)])
+def test_a_turned_animation_is_turned_upright_for_avif(tmp_path: Path, orientation: int, turn: Image.Transpose) -> None:
+    slope = Image.linear_gradient("L").resize((40, 30))
+    first, second = (Image.merge("RGB", (slope, gray, slope)) for gray in (slope, slope.point(lambda v: 255 - v)))
+    exif = Image.Exif()
+    exif[274] = orientation
+    first.save(tmp_path / "x.webp", save_all=True, append_images=[second], duration=80, lossless=True, exif=exif)
+    pages = read_pages(tmp_path / "x.webp")
+    write_pages(tmp_path / "x.avif", pages, pages)
+    with Image.open(tmp_path / "x.avif") as image:
+        assert (image.n_frames, image.getexif().get(274, 1)) == (2, 1)
+        shown = np.asarray(image.convert("RGB"), int)
+    wanted = np.asarray(first.transpose(turn))
+    assert shown.shape == wanted.shape
+    assert np.abs(shown - wanted).mean() < 4
+
+
 def test_an_animated_png_of_sixteen_bits_is_composed_in_sixteen_bits(tmp_path: Path) -> None:
     """Checked against a composition done by hand: partial frames, both blendings, all three disposals."""
     whole, part = (RNG.integers(0, 65_536, (6, 8, 4), dtype=np.uint16), RNG.integers(0, 65_536, (2, 3, 4), np.uint16))

@@ -137,7 +137,8 @@ def _count(request: Request) -> tuple[int, int]:
     from hush.imaging.finding import find_pictures
 
     count, all_of_them = (
-        len(find_pictures(request.inputs, recursive=request.recursive, results=results)) for results in (False, True)
+        len(find_pictures(request.inputs, recursive=request.recursive, results=results, out=request.out))
+        for results in (False, True)
     )
     return count, all_of_them - count
 
@@ -145,7 +146,8 @@ def _count(request: Request) -> tuple[int, int]:
 def _tell_left_out(count: int) -> None:
     if count:
         these = "1 picture, the result" if count == 1 else f"{count} pictures, the results"
-        complain(f"left out {these} of an earlier run (-hush in the name); named alone it is restored again")
+        why = "-hush in the name, or in the output folder"
+        complain(f"left out {these} of an earlier run ({why}); named alone it is restored again")
 
 
 def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
@@ -206,6 +208,8 @@ def _tell_plan(request: Request) -> int:
     if PIPE in (*request.inputs, request.out):
         _check_pipe(request)
         source, target = request.inputs[0], request.out or PIPE
+        if target != PIPE and os.path.exists(target) and not request.options.overwrite:
+            return _complain_of([f"{target}: exists already; add --overwrite to replace it"], 1, "would fail")
         say_json({"source": source, "target": target}) if request.as_json else say(f"{source} -> {target}")
         return 0  # of what comes through a pipe nothing is known beforehand
     _, left_out = _count(request)

@@ -21,24 +21,38 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
 
 
 def find_pictures(
-    inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False, results: bool = False
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    recursive: bool = False,
+    results: bool = False,
+    out: str | os.PathLike[str] | None = None,
 ) -> list[Path]:
     """Return the pictures that files, folders and patterns such as ``holiday/*.jpg`` name, each once.
 
     Of a folder these are its files with a known suffix in natural order (2 before 10), without hidden ones;
     ``recursive`` adds its subfolders. What was made of another of the pictures in an earlier run (photo-hush.jpg beside
-    photo.jpg) is left out, unless ``results`` are asked for. A named file is taken even if it is missing, so that
+    photo.jpg) is left out, and so is what lies in a folder ``out`` inside a folder that is searched, unless ``results``
+    are asked for. A named file is taken even if it is missing, so that
     reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found, and
     UsageError for an empty name, which would stand for the folder that one is in.
     """
     names = [os.fspath(entry) for entry in inputs]
     if "" in names:
         raise UsageError("an empty name among the inputs; name a picture, or . for this folder")
-    found = dict.fromkeys(path for name in names for path in _matches(name, recursive))
+    apart = None if results or out is None else Path(out)
+    found = dict.fromkeys(path for name in names for path in _matches(name, recursive) if not _in(apart, name, path))
     if not found:
         raise PictureError(_nothing_found(names, recursive))
     made = set() if results else {_written(path.with_stem(path.stem + MARK)) for path in found if path.name}
     return [path for path in found if path not in made]
+
+
+def _in(out: Path | None, name: str, path: Path) -> bool:
+    """Tell whether a picture lies in the output folder, and that inside the folder of which the picture was found."""
+    if out is None or not os.path.isdir(name) or not os.path.isdir(out):
+        return False
+    place = out.resolve()
+    return Path(name).resolve() in place.parents and place in path.resolve().parents
 
 
 def _nothing_found(names: list[str], recursive: bool) -> str:

@@ -80,21 +80,21 @@ def plan_files(
         check_present(Path(options.mask))
     if out is not None and not os.fspath(out):
         raise UsageError("an empty name as the output; name a file, or a folder such as .")
-    sources = find_pictures(inputs, recursive=recursive)
+    sources = find_pictures(inputs, recursive=recursive, out=out)
     folder = out is not None and _is_folder(out, inputs, len(sources))
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
     for source in sources:
         target = output_path(source, out, out_is_folder=folder, base=_base(source, inputs) if folder else None)
         jobs.append(_job(source, target, options, taken, make_folder=folder))
-        taken.setdefault(target, source)
+        taken.setdefault(_place(target), source)
     return jobs
 
 
 def _job(
     source: Path, target: Path, options: DenoiseOptions, taken: dict[Path, Path], *, make_folder: bool = False
 ) -> Job:
-    skipped = options.skip_existing and target not in taken and os.path.isfile(target)
+    skipped = options.skip_existing and _place(target) not in taken and os.path.isfile(target)
     problem = "" if skipped else _problem(source, target, options, taken, make_folder=make_folder)
     return Job(source, target, skipped, problem, make_folder)
 
@@ -103,8 +103,8 @@ def _problem(source: Path, target: Path, options: DenoiseOptions, taken: dict[Pa
     """Return why a picture will fail, as far as names tell; else nothing."""
     from hush.imaging.files import check_names
 
-    if target in taken:
-        return f"{source}: {taken[target]} goes to {target} already; use another folder for each"
+    if _place(target) in taken:
+        return f"{source}: {taken[_place(target)]} goes to {target} already; use another folder for each"
     try:
         check_names(source, target, make_folder=make_folder)
     except PictureError as error:
@@ -112,6 +112,11 @@ def _problem(source: Path, target: Path, options: DenoiseOptions, taken: dict[Pa
     if target.exists() and not options.overwrite:
         return f"{target}: {in_the_way(source, target)}"
     return ""
+
+
+def _place(target: Path) -> Path:
+    """Return a target by one name, however it is written."""
+    return Path(os.path.abspath(target))
 
 
 def in_the_way(source: Path, target: Path) -> str:

@@ -142,5 +142,7 @@ def format_of(target: Path) -> str:
     name = SUFFIXES.get(target.suffix.lower())
     if name is None:
         written = (suffix for entry in FORMATS.values() if entry.holds for suffix in entry.suffixes)
-        raise PictureError(f"no format has the suffix {target.suffix!r}. Choose one of {' '.join(written)}")
+        what = f"no format has the suffix {target.suffix!r}" if target.suffix else "a name without a suffix"
+        folder = "" if target.suffix else f", or {target.name}/ for a folder"
+        raise PictureError(f"{what}. Choose one of {' '.join(written)}{folder}")
     return name

@@ -33,6 +33,7 @@ from hush.imaging.formats.pillow import (
 from hush.imaging.formats.previews import plain_xmp, refreshed, upright
 from hush.imaging.formats.quantisers import av1_quantiser
 from hush.imaging.formats.tags import Data
+from hush.imaging.formats.travel import turned
 
 HEADERS = 65_536  # bytes in which the boxes lie
 PLAIN = {1, 2, 5, 6, 13}  # codes of BT.709, BT.601, sRGB and "not said" (ITU-T H.273)
@@ -178,7 +179,7 @@ def read_pages(data: Data) -> Pages:
 
 def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
     """Write a sequence of 8 bits; Pillow takes all frames at once."""
-    frames = [picture for picture in pictures if picture.duration is not None]
+    frames = [turned(picture) for picture in pictures if picture.duration is not None]  # Pillow crashes on turned ones
     if frames[0].pixels.dtype != np.uint8:
         raise PictureError("an animation of 16 bits; AVIF holds it with 8 here. Name a .png file")
     durations = [round(picture.duration or 0) for picture in frames]

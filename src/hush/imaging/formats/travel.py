@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.imaging.formats.picture import Picture
-from hush.imaging.formats.previews import ORIENTATION
+from hush.imaging.formats.previews import ORIENTATION, upright
 from hush.imaging.formats.tags import directories
 
 NUMBERS = ("npy",)  # formats that are read by programs, for which numbers are what counts
@@ -29,7 +29,10 @@ def carried(picture: Picture, name: str) -> Picture:
         picture = replace(picture, pixels=_divided(picture.pixels))
     if picture.format == "netpbm" and isinstance(picture.full_scale, float):
         picture = replace(picture, pixels=_stretched(picture.pixels, picture.full_scale), full_scale=None)
-    return _turned(picture) if name in NO_EXIF and picture.duration is None else picture
+    if name in NO_EXIF and picture.duration is None:
+        picture = turned(picture)
+        return replace(picture, metadata=replace(picture.metadata, exif=None))
+    return picture
 
 
 def _divided(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -46,13 +49,15 @@ def _stretched(pixels: NDArray[Any], white: float) -> NDArray[Any]:
     return np.rint(np.minimum(pixels, white) * (full / white)).astype(pixels.dtype)
 
 
-def _turned(picture: Picture) -> Picture:
-    """Turn a picture upright."""
+def turned(picture: Picture) -> Picture:
+    """Turn a picture upright, as EXIF says."""
     pages = directories(picture.metadata.exif or b"")[0]
     tag = pages[0].get(ORIENTATION) if pages else None
     orientation = (tag.integers() or (1,))[0] if tag else 1
-    pixels, dpi = picture.pixels, picture.metadata.dpi
+    if orientation == 1:
+        return picture
+    pixels, dpi, exif = picture.pixels, picture.metadata.dpi, upright(picture.metadata.exif or b"")
     if orientation in TURNED:
         pixels, dpi = pixels.swapaxes(0, 1), dpi and dpi[::-1]
     pixels = pixels[:: -1 if orientation in DOWN else 1, :: -1 if orientation in ACROSS else 1]
-    return replace(picture, pixels=np.ascontiguousarray(pixels), metadata=replace(picture.metadata, dpi=dpi, exif=None))
+    return replace(picture, pixels=np.ascontiguousarray(pixels), metadata=replace(picture.metadata, dpi=dpi, exif=exif))
