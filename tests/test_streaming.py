@@ -224,6 +224,15 @@ def test_a_photograph_goes_from_jpeg_to_jpeg(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short")
+def test_a_jpeg_that_others_follow_is_refused_since_parts_would_drop_them(tmp_path: Path) -> None:
+    photo = (HERE / "data" / "mountains.jpg").read_bytes()
+    (tmp_path / "depth.jpg").write_bytes(photo + photo)
+    with pytest.raises(PictureError, match="is decoded as a whole"):
+        denoise_file(tmp_path / "depth.jpg", tmp_path / "out.jpg", DenoiseOptions(weights="identity"))
+    assert not (tmp_path / "out.jpg").exists()
+
+
+@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("name", ["pil123rgba.png", "derived_cmyk.jpg", "truncated_jpeg.jpg"])
 def test_what_neither_fits_nor_comes_in_parts_is_refused(name: str, tmp_path: Path) -> None:
     options = DenoiseOptions(weights="identity")

@@ -177,7 +177,7 @@ def _rows_per_strip(tags: Mapping[int, Tag], height: int) -> int:
 def _jpeg(path: Path, file: BinaryIO) -> Layout | None:
     from hush.imaging.formats import jpeg
 
-    segments, _ = jpeg.split(file.read(JPEG_HEAD))
+    segments, scan = jpeg.split(file.read(JPEG_HEAD))
     marker, frame = next(((m, content) for m, content in segments if m in jpeg.FRAMES), (0, b""))
     if len(frame) < 6:
         return None
@@ -188,18 +188,26 @@ def _jpeg(path: Path, file: BinaryIO) -> Layout | None:
     picture = Picture(
         np.zeros((1, 1, *shape[2:]), "u1"), format="jpeg", metadata=jpeg._metadata(segments), coding=coding
     )
-    if marker not in BASELINE or channels not in (1, 3) or coding.stored_rgb or _has_more(file, segments):
+    if marker not in BASELINE or channels not in (1, 3) or coding.stored_rgb or _has_more(file, segments, scan):
         kind = "a progressive JPEG" if coding.progressive else "a JPEG of this kind"
         return Layout(shape, np.dtype("u1"), picture, None, kind)
     return Layout(shape, np.dtype("u1"), picture, lambda: _vips_rows("jpegload", path, shape, np.dtype("u1")))
 
 
-def _has_more(file: BinaryIO, segments: list[Segment]) -> bool:
-    """Say whether other pictures or data follow in a JPEG."""
+def _has_more(file: BinaryIO, segments: list[Segment], scan: int) -> bool:
+    """Say whether more follows the JPEG whose first scan begins at an offset, or its end is missing."""
     from hush.imaging.formats.jpeg import MULTI_PICTURE
 
-    file.seek(-2, os.SEEK_END)
-    return file.read(2) != b"\xff\xd9" or any(content.startswith(MULTI_PICTURE) for _, content in segments)
+    if any(content.startswith(MULTI_PICTURE) for _, content in segments):
+        return True
+    file.seek(scan)
+    last = b""
+    while block := file.read(2**20):
+        block = last + block
+        if (end := block.find(b"\xff\xd9")) >= 0:  # within a scan 0xff is followed by 0
+            return bool(block[end + 2 :] or file.read(1))
+        last = block[-1:]
+    return True
 
 
 def _npy(path: Path, file: BinaryIO) -> Layout | None:
