@@ -579,3 +579,26 @@ def test_odd_files_return_with_their_metadata_or_are_refused_in_one_line(
         "zero_width.gif",
         *heif,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("tile", [None, (16, 16)], ids=["strips", "tiles"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32", "float64"])
+def test_gray_and_alpha_in_planes_of_their_own_are_told_apart(tmp_path: Path, dtype: str, tile: Any) -> None:
+    planes = (np.random.default_rng(0).random((2, 40, 64)) * 200).astype(dtype)
+    kind: Any = {"photometric": "minisblack", "planarconfig": "separate", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(tmp_path / "x.tif", planes, tile=tile, metadata=None, **kind)
+    picture = read(tmp_path / "x.tif")
+    np.testing.assert_array_equal(picture.pixels, np.moveaxis(planes, 0, -1))
+    assert np.array_equal(read(write(tmp_path / "y.tif", picture)).pixels, picture.pixels)
+
+
+@pytest.mark.parametrize("alpha", [False, True], ids=["gray", "alpha"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_floats_of_which_zero_is_white_stay_so(tmp_path: Path, dtype: str, alpha: bool) -> None:
+    values = (np.random.default_rng(0).random((40, 64, 2) if alpha else (40, 64)) * 1000).astype(dtype)
+    more: Any = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if alpha else {}
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="miniswhite", metadata=None, **more)
+    write(tmp_path / "y.tif", read(tmp_path / "x.tif"))
+    with tifffile.TiffFile(tmp_path / "y.tif") as written:
+        assert written.pages[0].tags["PhotometricInterpretation"].value == 0
+        np.testing.assert_array_equal(written.asarray(), values)

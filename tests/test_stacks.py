@@ -196,6 +196,29 @@ def test_animations_keep_every_frame_its_duration_and_the_loop(name: str, alpha:
         np.testing.assert_array_equal(shown[shown[..., 3] > 0], wanted[wanted[..., 3] > 0])
 
 
+def test_planes_behind_one_directory_of_tifffile_are_all_read_and_written(tmp_path: Path) -> None:
+    stack = RNG.integers(0, 255, (5, 40, 64), np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", stack, truncate=True, photometric="minisblack")
+    pages = read_pages(tmp_path / "x.tif")
+    assert len(pages) == 5
+    write_pages(tmp_path / "y.tif", pages, pages)
+    with tifffile.TiffFile(tmp_path / "y.tif") as written:
+        assert len(written.pages) == 5
+        np.testing.assert_array_equal(written.asarray(), stack)
+
+
+@pytest.mark.parametrize("kind", ["a volume of 16 slices", "a MetaMorph stack of 3 planes"])
+def test_planes_of_other_programs_behind_one_directory_are_refused(tmp_path: Path, kind: str) -> None:
+    if "volume" in kind:
+        volume = np.zeros((16, 64, 64), np.uint8)
+        tifffile.imwrite(tmp_path / "x.tif", volume, volumetric=True, tile=(16, 16, 16), photometric="minisblack")
+    else:
+        planes = [(33629, 5, 3, (1, 1) * 3, True)]
+        tifffile.imwrite(tmp_path / "x.tif", np.zeros((64, 64), np.uint8), extratags=planes, metadata=None)
+    with pytest.raises(PictureError, match=f"{kind} behind one directory"):
+        read_pages(tmp_path / "x.tif")
+
+
 def test_an_avif_sequence_keeps_its_frames_and_durations(tmp_path: Path) -> None:
     first, *rest = frames()
     first.save(tmp_path / "x.avif", save_all=True, append_images=rest, duration=DURATIONS, quality=95)

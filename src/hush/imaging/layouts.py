@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 JPEG_HEAD = 16 * 2**20  # bytes in which the first scan of a JPEG begins
 LARGEST_PART = 128 * 2**20  # bytes of a compressed strip or a row of tiles, which are decoded as a whole
 BASELINE = (0xC0, 0xC1)  # markers of frames that are coded from top to bottom
-PLANAR = 284  # a tag: whether each colour is stored by itself
 
 
 def read_layout(path: Path) -> Layout | None:
@@ -123,7 +122,7 @@ def _tiff_page(path: Path, data: mmap) -> Layout | None:
     if len(pages) > 1:
         return None
     tags = pages[0].tags
-    wanted = (stacks.HEIGHT, stacks.WIDTH, stacks.SAMPLES, PLANAR, tiff.PHOTOMETRIC)
+    wanted = (stacks.HEIGHT, stacks.WIDTH, stacks.SAMPLES, tiff.PLANAR, tiff.PHOTOMETRIC)
     height, width, samples, planar, photometric = (tiff._number(tags, n, 1) for n in wanted)
     dtype = np.dtype(tiff._layout(tags)[0])
     check_size(height, width, samples, dtype, len(data))

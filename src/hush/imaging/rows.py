@@ -145,12 +145,12 @@ def _write_tiff(file: BinaryIO, like: Picture, shape: tuple[int, ...], bands: _P
         options |= {"tile": True, "tile_width": coding.tile[0], "tile_height": coding.tile[1]}
     else:
         options["tile_height"] = max(1, min(coding.rows, 128))
-    options |= {"bigtiff": coding.big or nbytes > tiff.LARGEST, "miniswhite": coding.white_is_zero and len(shape) == 2}
+    options |= {"bigtiff": coding.big or nbytes > tiff.LARGEST, "miniswhite": coding.inverted(like.pixels)}
     _save(bands, shape, like, lambda image: image.tiffsave(file.name, **options))
     small = io.BytesIO()
     tiff.write_pages(small, [bands.of(like)], Pages("tiff", 1, lambda: iter(())), target)
     kept = {n: t for n, t in directories(small.getvalue())[0][0].items() if n not in tiff.STORAGE}
-    _put_tags(file, kept)
+    _put_tags(file, {**kept, **coding.storage(like.pixels)})
 
 
 def _put_tags(file: BinaryIO, tags: dict[int, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import struct
@@ -35,6 +36,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, STRIPS, SAMPLES = 256, 257, 258, 
 ROWS_PER_STRIP, STRIP_BYTES, TILES, TILE_BYTES, SUB_IMAGES = 278, 279, 324, 325, 330
 LEAST, LARGEST, FORM = 340, 341, 339  # SMinSampleValue, SMaxSampleValue, SampleFormat
 IJ_COUNTS, IJ_METADATA = 50838, 50839
+DEPTH, METAMORPH = 32997, 33629  # ImageDepth; UIC2tag, with a value for each plane
 MOST = 65_536  # pages; a file that chains more is taken for damaged
 OLD_JPEG = 6  # a compression whose parts point at each other
 
@@ -59,8 +61,8 @@ def find_pages(data: Data) -> list[Page]:
     found = [tags for tags in found if WIDTH in tags and HEIGHT in tags]
     if not found:
         raise PictureError(f"damaged TIFF: it holds no readable page. {INTACT}")
-    if len(found) == 1 and (count := imagej_planes(found[0])) > 1:
-        return _virtual_planes(found[0], count, len(data))
+    if len(found) == 1 and (count := hidden_planes(found[0])) > 1:
+        return _virtual_planes(_all_told(found[0]), count, len(data))
     pages = []
     for tags in found:
         pages.append(Page(tags))
@@ -78,6 +80,38 @@ def imagej_planes(tags: Mapping[int, Tag]) -> int:
     return int(found[1]) if found and description.startswith(b"ImageJ=") else 1
 
 
+def hidden_planes(tags: Mapping[int, Tag]) -> int:
+    """Return how many planes lie behind a single directory, as ImageJ or tifffile says.
+
+    Raises PictureError for those of other programs, which lie otherwise.
+    """
+    slices = (tags[DEPTH].integers() or (1,))[0] if DEPTH in tags else 1
+    planes = tags[METAMORPH].count if METAMORPH in tags else 1
+    if slices > 1 or planes > 1:
+        kind = f"a volume of {slices} slices" if slices > 1 else f"a MetaMorph stack of {planes} planes"
+        raise PictureError(f"{kind} behind one directory. Save it as a TIFF of several pages, from ImageJ for one")
+    return max(imagej_planes(tags), _tifffile_planes(tags))
+
+
+def _tifffile_planes(tags: Mapping[int, Tag]) -> int:
+    """Return how many planes the shape says that tifffile notes, where it wrote a directory for the first alone."""
+    try:
+        noted = json.loads(tags[DESCRIPTION].value.rstrip(b"\0") if DESCRIPTION in tags else b"")
+        values = math.prod(noted["shape"]) if noted["truncated"] else 0
+    except (ValueError, TypeError, KeyError):
+        return 1
+    width, height, samples = ((tags[n].integers() or (1,))[0] if n in tags else 1 for n in (WIDTH, HEIGHT, SAMPLES))
+    return int(values // max(1, width * height * samples))
+
+
+def _all_told(tags: Mapping[int, Tag]) -> Mapping[int, Tag]:
+    """Take the note of tifffile's that directories are missing out of a description: written anew none is."""
+    if DESCRIPTION not in tags:
+        return tags
+    value = tags[DESCRIPTION].value.replace(b', "truncated": true', b"")
+    return {**tags, DESCRIPTION: replace(tags[DESCRIPTION], count=len(value), value=value)}
+
+
 def _virtual_planes(tags: Mapping[int, Tag], count: int, file_bytes: int) -> list[Page]:
     """Return the planes that lie one behind the other, of which only the first has a directory."""
     numbers = {n: (tags[n].integers() or (0,))[0] for n in (WIDTH, HEIGHT, BITS, STRIPS) if n in tags}
@@ -85,9 +119,9 @@ def _virtual_planes(tags: Mapping[int, Tag], count: int, file_bytes: int) -> lis
     size = numbers.get(WIDTH, 0) * numbers.get(HEIGHT, 0) * samples * numbers.get(BITS, 8) // 8
     start = numbers.get(STRIPS, 0)
     if COMPRESSION in tags and tags[COMPRESSION].integers() != (1,):
-        raise PictureError(f"a compressed ImageJ stack of {count} planes with one directory. Save it again from ImageJ")
+        raise PictureError(f"a compressed stack of {count} planes with one directory. Save it again from ImageJ")
     if not size or count > MOST or start + count * size > file_bytes:
-        raise PictureError(f"truncated or damaged ImageJ stack: {count} planes of {size} bytes. {INTACT}")
+        raise PictureError(f"truncated or damaged stack: {count} planes of {size} bytes. {INTACT}")
     shared = {n: t for n, t in tags.items() if n not in (DESCRIPTION, IJ_COUNTS, IJ_METADATA)}
     pages = []
     for i in range(count):

@@ -58,7 +58,7 @@ from hush.imaging.formats.tags import (
     whole,
 )
 
-PHOTOMETRIC, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 262, 317, 322, 323
+PHOTOMETRIC, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 262, 284, 317, 322, 323
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 KIND, IS_MASK = 254, 4
 LARGEST = 2**32 - 2**28  # bytes of pixels that a classic TIFF holds beside its directories
@@ -91,6 +91,15 @@ class TiffCoding:
     white_is_zero: bool = False
     level: int = 0  # 1: a sub-image of the page before it
     big: bool = False
+
+    def inverted(self, pixels: NDArray[Any]) -> bool:
+        """Whether libvips turned black and white of such pixels when it read them: it does of integers alone."""
+        return self.white_is_zero and pixels.ndim == 2 and pixels.dtype.kind != "f"
+
+    def storage(self, pixels: NDArray[Any]) -> dict[int, Tag]:
+        """Return the tags of storage that no encoder writes: that white is zero in floats."""
+        floats = self.white_is_zero and pixels.dtype.kind == "f" and (pixels.ndim == 2 or pixels.shape[2] < 3)
+        return {PHOTOMETRIC: whole(0, kind=SHORT)} if floats else {}
 
     @property
     def multiplied(self) -> bool:
@@ -186,7 +195,7 @@ def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target
             offsets.append(file.tell())
             file.write(strip)
         own[places] = whole(*offsets, kind=LONG8 if big else LONG)
-        tags = {**own, **_kept_tags(picture, coding)}
+        tags = {**own, **coding.storage(picture.pixels), **_kept_tags(picture, coding)}
         if DESCRIPTION in tags:
             tags[DESCRIPTION] = renamed(tags[DESCRIPTION], picture.path, target)
         found.append((coding.level, tags))
@@ -255,11 +264,16 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
 
 def _pixels(data: bytes, tags: Mapping[int, Tag], dtype: str) -> NDArray[Any]:
     """Decode the first page."""
-    if dtype in ("float16", "float64"):
-        import tifffile
+    parted = _number(tags, PLANAR, 1) == SEPARATE and _number(tags, SAMPLES, 1) > 1
+    if dtype in ("float16", "float64") or (parted and (TILES in tags or _number(tags, PHOTOMETRIC, 1) in (0, 1))):
+        import tifffile  # libvips takes no such floats, no planes in tiles, and mixes gray up with its alpha
 
         pixels = tifffile.imread(io.BytesIO(data), key=0)
-        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        pixels = np.moveaxis(pixels, 0, -1) if parted else pixels
+        pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+        if _number(tags, PHOTOMETRIC, 1) == 0 and pixels.dtype.kind == "u":  # as libvips does
+            pixels[..., 0] = np.iinfo(pixels.dtype).max - pixels[..., 0]
+        return pixels
     extra = tags.get(EXTRA_SAMPLES)
     if extra is not None and extra.integers() == (MULTIPLIED,):  # libvips would divide by alpha and round
         patched = bytearray(data)
@@ -285,8 +299,7 @@ def _write_vips(pixels: NDArray[Any], cmyk: bool, coding: TiffCoding) -> bytes:
     if one_bit:
         options["bitdepth"] = 1
     image = vips_image(pixels.astype(np.uint8) * 255 if one_bit else pixels, cmyk=cmyk)
-    gray = pixels.ndim == 2
-    return image.tiffsave_buffer(miniswhite=coding.white_is_zero and gray, **options)
+    return image.tiffsave_buffer(miniswhite=coding.inverted(pixels), **options)
 
 
 def _write_tifffile(pixels: NDArray[Any], coding: TiffCoding) -> bytes:
