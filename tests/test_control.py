@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
 from conftest import HERE
 from hush.cli import run
@@ -153,6 +153,42 @@ def test_nothing_is_run_where_the_mask_is_black(tiny: str, monkeypatch: pytest.M
     mask[:8, :8] = 255
     denoise(floats(128, 128, 3), 25, weights=tiny, tile=32, mask=mask)
     assert len(shapes) == 1
+
+
+@pytest.mark.parametrize("white", [np.uint8(1), np.uint16(1), np.uint16(255), np.uint16(4095), np.True_])
+def test_white_in_the_mask_is_the_most_that_it_is_made_for(dark: str, white: Any) -> None:
+    noisy, mask = floats(12, 12), np.zeros((12, 12), type(white))
+    mask[:, 6:] = white
+    restored = denoise(noisy, 60, weights=dark, mask=mask)
+    np.testing.assert_array_equal(restored[:, :6], noisy[:, :6])
+    np.testing.assert_allclose(restored[:, 6:], denoise(noisy, 60, weights=dark)[:, 6:], atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_is_painted_on_the_picture_as_it_is_seen(tmp_path: Path, dark: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(np.full((24, 32, 3), 128, np.uint8)).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        width, height = ImageOps.exif_transpose(image).size
+    mask = np.zeros((height, width), np.uint8)
+    mask[:5, :9] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    line = ["denoise", str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png"), "--sigma", "60", "--weights", dark]
+    assert run([*line, "--mask", str(tmp_path / "mask.png")]) == 0
+    with Image.open(tmp_path / "b.png") as image:
+        seen = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal((seen != 128).any(axis=2), mask > 0)
+
+
+@pytest.mark.parametrize(("mode", "words"), [("CMYK", "a mask of inks"), ("LA", "a mask with alpha")])
+def test_masks_that_are_not_gray_alone_are_refused(tmp_path: Path, tiny: str, mode: str, words: str) -> None:
+    Image.linear_gradient("L").resize((8, 9)).convert("RGB").convert("L").save(tmp_path / "g.png")
+    gray = Image.open(tmp_path / "g.png")
+    made = gray.convert("CMYK") if mode == "CMYK" else Image.merge("LA", (gray, gray))
+    made.save(path := tmp_path / ("m.tif" if mode == "CMYK" else "m.png"))
+    with pytest.raises(PictureError, match=words):
+        denoise(floats(9, 8), 25, weights=tiny, mask=path)
 
 
 def test_a_mask_of_another_size_is_refused(tiny: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from hush.errors import PictureError
 from hush.imaging.files import Unchanged, copy, may_copy, write_pages, written_as
 from hush.imaging.formats import FORMATS
+from hush.imaging.formats.travel import orientation_of
 from hush.imaging.ranges import value_range
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult
@@ -111,6 +112,7 @@ class FileWork:
                 self._options,
                 self._restorer,
                 noise=noise,
+                orientation=orientation_of(page),
                 full_scale=page.full_scale,
                 cmyk=page.cmyk,
                 held=self._held + self._copies * page.pixels.nbytes,

@@ -93,16 +93,17 @@ def restore_array(
     cmyk: bool = False,
     held: int = 0,
     noise: NoiseEstimate | None = None,
+    orientation: int = 1,
     progress: TellProgress | None = None,
 ) -> tuple[NDArray[Any], Outcome]:
     """Restore an array of any kind; return it, and what was found.
 
     ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it, ``noise``
-    what is known of its noise already.
+    what is known of its noise already, ``orientation`` how EXIF says that it is turned: a mask's file is upright.
     """
     check_array(array, cmyk=cmyk)
     scale = value_range(array, options.range, full_scale, cmyk=cmyk)
-    mask = open_mask(options.mask, array.shape)
+    mask = open_mask(options.mask, array.shape, orientation)
     scene = Scene(ArrayWindows(array), scale, cmyk, mask, held=held + array.nbytes)
     if options.strength == 0:
         check_finite(array)
@@ -187,14 +188,20 @@ def scene_of(layout: Layout, options: DenoiseOptions) -> Scene:
 
 
 def _mask_of(layout: Layout, options: DenoiseOptions) -> Windows | None:
-    """Open a mask for a file that is read in parts: itself in parts where it can be."""
+    """Open a mask for a file that is read in parts: itself in parts where it is plain gray or colours of 8 bits."""
+    from hush.imaging.formats.travel import orientation_of
+
+    orientation = orientation_of(layout.picture)
     if isinstance(options.mask, (str, Path)):
         from hush.imaging.layouts import read_layout
 
         mask = read_layout(Path(options.mask))
         if mask is not None and mask.open is not None and mask.shape[:2] == layout.shape[:2]:
-            return FileWindows(mask)
-    return open_mask(options.mask, layout.shape)
+            plain = mask.dtype == np.uint8 and mask.picture.full_scale is None and not mask.picture.cmyk
+            opaque = len(mask.shape) == 2 or mask.shape[2] == 3
+            if plain and opaque and orientation == orientation_of(mask.picture) == 1:
+                return FileWindows(mask)
+    return open_mask(options.mask, layout.shape, orientation)
 
 
 def _is_gray(scene: Scene) -> bool:
@@ -262,23 +269,50 @@ def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overl
     )
 
 
-def open_mask(mask: str | os.PathLike[str] | NDArray[Any] | None, shape: tuple[int, ...]) -> Windows | None:
-    """Open a mask for a picture (H, W, ...).
+def open_mask(
+    mask: str | os.PathLike[str] | NDArray[Any] | None, shape: tuple[int, ...], orientation: int = 1
+) -> Windows | None:
+    """Open a mask for a picture (H, W, ...) that EXIF says to turn by ``orientation``.
 
-    Raises PictureError if it is of another size.
+    A file is meant as the picture is seen, an array as the picture's. Raises PictureError if it is of another size, or
+    no gray or colours alone.
     """
     if mask is None:
         return None
-    name = "the mask" if isinstance(mask, np.ndarray) else os.fspath(mask)
-    if isinstance(mask, np.ndarray):
-        array = mask
+    if isinstance(mask, (str, os.PathLike)):
+        name, array = os.fspath(mask), _read_mask(Path(mask), orientation)
     else:
-        from hush.imaging.files import read
-
-        array = read(Path(mask)).pixels
+        name, array = "the mask", _scaled(np.asarray(mask))
     if array.shape[:2] != shape[:2]:
         raise PictureError(
-            f"{name} has {array.shape[1]}x{array.shape[0]} pixels, the picture {shape[1]}x{shape[0]}; "
-            "a mask has the picture's size. Scale it"
+            f"{name} has {array.shape[1]}x{array.shape[0]} pixels, the picture {shape[1]}x{shape[0]}"
+            f"{'' if orientation == 1 else ' as it is stored'}; a mask has the picture's size. Scale it"
         )
     return ArrayWindows(array)
+
+
+def _read_mask(path: Path, orientation: int) -> NDArray[Any]:
+    """Read a mask, and lay it down as the picture is stored."""
+    from hush.imaging.files import read
+    from hush.imaging.formats.travel import turned, unturned
+
+    picture = turned(read(path))
+    if picture.cmyk:
+        raise PictureError(f"{path}: a mask of inks (CMYK); a mask is gray, white where to restore. Convert it to gray")
+    if picture.channels in (2, 4):
+        alpha = picture.pixels[..., -1]
+        if (alpha != alpha.flat[0]).any():
+            raise PictureError(f"{path}: a mask with alpha; its gray alone counts. Flatten it, white where to restore")
+    return unturned(_scaled(picture.pixels, picture.full_scale), orientation)
+
+
+def _scaled(array: NDArray[Any], declared: Range | None = None) -> NDArray[Any]:
+    """Return a mask whose white is that of its type: integers may be 0 and 1, or fill fewer bits."""
+    if array.ndim < 2:
+        raise PictureError(f"a mask of shape {array.shape}; it has the picture's height and width")
+    if array.dtype.kind not in "ui":
+        return array
+    if array.max(initial=0) <= 1 and declared is None:
+        return array > 0
+    scale = value_range(array, "auto", declared)
+    return decode(array, full_scale=scale)[0].astype(np.float32) if scale != value_range(array, "full") else array

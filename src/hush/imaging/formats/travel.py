@@ -49,11 +49,22 @@ def _stretched(pixels: NDArray[Any], white: float) -> NDArray[Any]:
     return np.rint(np.minimum(pixels, white) * (full / white)).astype(pixels.dtype)
 
 
-def turned(picture: Picture) -> Picture:
-    """Turn a picture upright, as EXIF says."""
+def orientation_of(picture: Picture) -> int:
+    """Return how EXIF says that a picture is to be turned: 1 for not at all, to 8."""
     pages = directories(picture.metadata.exif or b"")[0]
     tag = pages[0].get(ORIENTATION) if pages else None
-    orientation = (tag.integers() or (1,))[0] if tag else 1
+    return (tag.integers() or (1,))[0] if tag else 1
+
+
+def unturned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undo what `turned` does: lay an upright picture down as one of this orientation is stored."""
+    pixels = pixels[:: -1 if orientation in DOWN else 1, :: -1 if orientation in ACROSS else 1]
+    return pixels.swapaxes(0, 1) if orientation in TURNED else pixels
+
+
+def turned(picture: Picture) -> Picture:
+    """Turn a picture upright, as EXIF says."""
+    orientation = orientation_of(picture)
     if orientation == 1:
         return picture
     pixels, dpi, exif = picture.pixels, picture.metadata.dpi, upright(picture.metadata.exif or b"")
