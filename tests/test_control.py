@@ -281,7 +281,7 @@ def test_the_command_says_that_gray_has_no_colour_noise(folder: Path, dark: str,
     Image.fromarray(np.full((24, 32), 90, np.uint8)).save("gray.png")
     line = ["denoise", "--sigma", "51", "--weights", dark, "--only-chroma"]
     assert run([*line, "gray.png"]) == 0
-    assert "gray pictures have no colour noise" in capsys.readouterr().err
+    assert "gray pictures (and inks) have no colour noise" in capsys.readouterr().err
     assert run([*line, "a.png"]) == 0
     assert "gray" not in capsys.readouterr().err
 

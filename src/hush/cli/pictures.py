@@ -164,8 +164,8 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
     unchanged = [
         result for result in results if result.psnr is None and (result.sigma is None or result.sigma > NOTHING)
     ]
-    if request.options.only == "chroma" and unchanged:
-        remarks.append("gray pictures have no colour noise, so --only-chroma leaves them as they are")
+    if request.options.only == "chroma" and unchanged and request.options.strength and request.options.mask is None:
+        remarks.append("gray pictures (and inks) have no colour noise, so --only-chroma leaves them as they are")
     largest = _largest_sigma(weights.weights) if levels else None
     if largest is not None and max(levels) > largest:
         remarks.append(
