@@ -207,6 +207,26 @@ def test_planes_behind_one_directory_of_tifffile_are_all_read_and_written(tmp_pa
         np.testing.assert_array_equal(written.asarray(), stack)
 
 
+def test_colour_planes_behind_one_directory_are_refused(tmp_path: Path) -> None:
+    stack = np.zeros((4, 3, 40, 64), np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="rgb", planarconfig="separate", truncate=True)
+    with pytest.raises(PictureError, match="a stack of 4 pictures in colour planes with one directory"):
+        read_pages(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_alpha_that_is_multiplied_into_several_pages_stays_so(tmp_path: Path, order: Any) -> None:
+    stack = RNG.integers(0, 200, (3, 40, 64, 4), np.uint8)
+    stack[..., :3] = np.minimum(stack[..., :3], stack[..., 3:])
+    kind: Any = {"photometric": "rgb", "extrasamples": ["assocalpha"], "metadata": None}
+    tifffile.imwrite(tmp_path / "x.tif", stack, byteorder=order, **kind)
+    pages = read_pages(tmp_path / "x.tif")
+    write_pages(tmp_path / "y.tif", pages, pages)
+    for name in ("x.tif", "y.tif"):
+        for page, wanted in zip(read_pages(tmp_path / name), stack, strict=True):
+            np.testing.assert_array_equal(page.pixels, wanted)
+
+
 @pytest.mark.parametrize("kind", ["a volume of 16 slices", "a MetaMorph stack of 3 planes"])
 def test_planes_of_other_programs_behind_one_directory_are_refused(tmp_path: Path, kind: str) -> None:
     if "volume" in kind:

@@ -224,6 +224,30 @@ def test_a_photograph_goes_from_jpeg_to_jpeg(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short")
+def test_a_mask_of_zeros_and_ones_counts_where_it_could_be_read_in_parts(tmp_path: Path) -> None:
+    mask = np.zeros((250, 333), np.uint8)
+    mask[:4, :4] = 1
+    options = DenoiseOptions(weights="classical:median", sigma=9, mask=write(tmp_path / "mask.png", Picture(mask)))
+    source = write(tmp_path / "a.tif", read(HERE / "data" / "mountains.jpg"))
+    before, after = (read(path).pixels for path in (source, denoise_file(source, tmp_path / "b.tif", options).target))
+    changed = (before != after).any(axis=2)
+    assert changed[:4, :4].any()
+    assert not changed[mask == 0].any()
+
+
+@pytest.mark.usefixtures("short")
+def test_floats_of_which_zero_is_white_stay_so_in_parts(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((200, 300), np.float32) * 0.9
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite", metadata=None)
+    median = DenoiseOptions(weights="classical:median", sigma=9)
+    denoise_file(tmp_path / "a.tif", tmp_path / "b.tif", median)
+    with tifffile.TiffFile(tmp_path / "b.tif") as written:
+        assert written.pages[0].tags["PhotometricInterpretation"].value == 0
+        restored = written.asarray()
+    np.testing.assert_allclose(restored, denoising.denoise(values, 9, weights="classical:median"), atol=1e-6)
+
+
+@pytest.mark.usefixtures("short")
 def test_a_jpeg_that_others_follow_is_refused_since_parts_would_drop_them(tmp_path: Path) -> None:
     photo = (HERE / "data" / "mountains.jpg").read_bytes()
     (tmp_path / "depth.jpg").write_bytes(photo + photo)

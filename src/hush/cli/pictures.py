@@ -204,12 +204,13 @@ def _complain_of(problems: Sequence[str], total: int, failed: str = "failed") ->
 def _tell_plan(request: Request) -> int:
     """Say what would be written, and return the exit code."""
     from hush.restoring.denoising import plan_files
+    from hush.restoring.planning import in_the_way
 
     if PIPE in (*request.inputs, request.out):
         _check_pipe(request)
         source, target = request.inputs[0], request.out or PIPE
         if target != PIPE and os.path.exists(target) and not request.options.overwrite:
-            return _complain_of([f"{target}: exists already; add --overwrite to replace it"], 1, "would fail")
+            return _complain_of([f"{target}: {in_the_way(Path(source), Path(target))}"], 1, "would fail")
         say_json({"source": source, "target": target}) if request.as_json else say(f"{source} -> {target}")
         return 0  # of what comes through a pipe nothing is known beforehand
     _, left_out = _count(request)

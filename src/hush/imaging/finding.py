@@ -39,20 +39,12 @@ def find_pictures(
     names = [os.fspath(entry) for entry in inputs]
     if "" in names:
         raise UsageError("an empty name among the inputs; name a picture, or . for this folder")
-    apart = None if results or out is None else Path(out)
-    found = dict.fromkeys(path for name in names for path in _matches(name, recursive) if not _in(apart, name, path))
+    apart = None if results or out is None else Path(out).resolve()
+    found = dict.fromkeys(path for name in names for path in _matches(name, recursive, apart))
     if not found:
         raise PictureError(_nothing_found(names, recursive))
     made = set() if results else {_written(path.with_stem(path.stem + MARK)) for path in found if path.name}
     return [path for path in found if path not in made]
-
-
-def _in(out: Path | None, name: str, path: Path) -> bool:
-    """Tell whether a picture lies in the output folder, and that inside the folder of which the picture was found."""
-    if out is None or not os.path.isdir(name) or not os.path.isdir(out):
-        return False
-    place = out.resolve()
-    return Path(name).resolve() in place.parents and place in path.resolve().parents
 
 
 def _nothing_found(names: list[str], recursive: bool) -> str:
@@ -64,12 +56,14 @@ def _nothing_found(names: list[str], recursive: bool) -> str:
     return f"{', '.join(names) or 'no input'}: no pictures found. {advice}"
 
 
-def _matches(name: str, recursive: bool) -> Iterator[Path]:
-    """Yield what one input stands for."""
+def _matches(name: str, recursive: bool, apart: Path | None = None) -> Iterator[Path]:
+    """Yield what one input stands for, of a folder without what lies in a folder ``apart`` inside it."""
     path = Path(name)
     if os.path.isdir(path):  # unlike a Path it does not mind a name that is too long
         try:
-            yield from _pictures_among(path.rglob("*") if recursive else path.iterdir(), path)
+            pictures = _pictures_among(path.rglob("*") if recursive else path.iterdir(), path)
+            inside = apart is not None and path.resolve() in apart.parents
+            yield from (found for found in pictures if not inside or apart not in found.resolve().parents)
         except OSError as error:
             raise PictureError(f"{path}: {_reason(error)}") from error
     elif os.path.exists(path) or not glob.has_magic(name):
@@ -77,7 +71,7 @@ def _matches(name: str, recursive: bool) -> Iterator[Path]:
     else:
         for match in sorted(map(Path, glob.glob(name, recursive=True)), key=natural_order):
             if match.is_dir() and recursive:
-                yield from _matches(str(match), recursive)
+                yield from _matches(str(match), recursive, apart)
             elif match.is_file() and is_picture(match):
                 yield match
 

@@ -122,7 +122,7 @@ def _tiff_page(path: Path, data: mmap) -> Layout | None:
     if len(pages) > 1:
         return None
     tags = pages[0].tags
-    wanted = (stacks.HEIGHT, stacks.WIDTH, stacks.SAMPLES, tiff.PLANAR, tiff.PHOTOMETRIC)
+    wanted = (stacks.HEIGHT, stacks.WIDTH, stacks.SAMPLES, stacks.PLANAR, tiff.PHOTOMETRIC)
     height, width, samples, planar, photometric = (tiff._number(tags, n, 1) for n in wanted)
     dtype = np.dtype(tiff._layout(tags)[0])
     check_size(height, width, samples, dtype, len(data))

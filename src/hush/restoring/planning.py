@@ -121,7 +121,7 @@ def _place(target: Path) -> Path:
 
 def in_the_way(source: Path, target: Path) -> str:
     """Say that a target exists, and what to do."""
-    if target.samefile(source):
+    if source.exists() and target.samefile(source):
         return "that is the picture itself; name another file, or add --overwrite to replace the original for good"
     return "exists already; add --overwrite to replace it (hush denoise --skip-existing leaves it)"
 

@@ -199,9 +199,15 @@ def _mask_of(layout: Layout, options: DenoiseOptions) -> Windows | None:
         if mask is not None and mask.open is not None and mask.shape[:2] == layout.shape[:2]:
             plain = mask.dtype == np.uint8 and mask.picture.full_scale is None and not mask.picture.cmyk
             opaque = len(mask.shape) == 2 or mask.shape[2] == 3
-            if plain and opaque and orientation == orientation_of(mask.picture) == 1:
+            if plain and opaque and orientation == orientation_of(mask.picture) == 1 and _has_white(FileWindows(mask)):
                 return FileWindows(mask)
     return open_mask(options.mask, layout.shape, orientation)
+
+
+def _has_white(mask: Windows) -> bool:
+    """Say whether a mask has values above 1, so that it is not one of 0 and 1."""
+    height, width = mask.shape[:2]
+    return any((mask.window(Tile(top, 0, min(256, height - top), width)) > 1).any() for top in range(0, height, 256))
 
 
 def _is_gray(scene: Scene) -> bool:

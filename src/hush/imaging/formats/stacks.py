@@ -33,7 +33,7 @@ from hush.imaging.formats.tags import (
 )
 
 WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, STRIPS, SAMPLES = 256, 257, 258, 259, 270, 273, 277
-ROWS_PER_STRIP, STRIP_BYTES, TILES, TILE_BYTES, SUB_IMAGES = 278, 279, 324, 325, 330
+ROWS_PER_STRIP, STRIP_BYTES, PLANAR, TILES, TILE_BYTES, SUB_IMAGES = 278, 279, 284, 324, 325, 330
 LEAST, LARGEST, FORM = 340, 341, 339  # SMinSampleValue, SMaxSampleValue, SampleFormat
 IJ_COUNTS, IJ_METADATA = 50838, 50839
 DEPTH, METAMORPH = 32997, 33629  # ImageDepth; UIC2tag, with a value for each plane
@@ -120,6 +120,10 @@ def _virtual_planes(tags: Mapping[int, Tag], count: int, file_bytes: int) -> lis
     start = numbers.get(STRIPS, 0)
     if COMPRESSION in tags and tags[COMPRESSION].integers() != (1,):
         raise PictureError(f"a compressed stack of {count} planes with one directory. Save it again from ImageJ")
+    if samples > 1 and PLANAR in tags and tags[PLANAR].integers() != (1,):
+        raise PictureError(
+            f"a stack of {count} pictures in colour planes with one directory. Save it with interleaved colours"
+        )
     if not size or count > MOST or start + count * size > file_bytes:
         raise PictureError(f"truncated or damaged stack: {count} planes of {size} bytes. {INTACT}")
     shared = {n: t for n, t in tags.items() if n not in (DESCRIPTION, IJ_COUNTS, IJ_METADATA)}

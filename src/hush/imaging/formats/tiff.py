@@ -22,6 +22,7 @@ from hush.imaging.formats.stacks import (
     COMPRESSION,
     DESCRIPTION,
     HEIGHT,
+    PLANAR,
     ROWS_PER_STRIP,
     SAMPLES,
     STRIPS,
@@ -58,7 +59,7 @@ from hush.imaging.formats.tags import (
     whole,
 )
 
-PHOTOMETRIC, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 262, 284, 317, 322, 323
+PHOTOMETRIC, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 262, 317, 322, 323
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 KIND, IS_MASK = 254, 4
 LARGEST = 2**32 - 2**28  # bytes of pixels that a classic TIFF holds beside its directories
@@ -276,8 +277,8 @@ def _pixels(data: bytes, tags: Mapping[int, Tag], dtype: str) -> NDArray[Any]:
         return pixels
     extra = tags.get(EXTRA_SAMPLES)
     if extra is not None and extra.integers() == (MULTIPLIED,):  # libvips would divide by alpha and round
-        patched = bytearray(data)
-        patched[extra.place + (data[:2] == b"MM")] = SEPARATE  # the low byte of a SHORT
+        patched, here = bytearray(data), directories(data)[0][0][EXTRA_SAMPLES]  # a page may have been cut out
+        patched[here.place + (data[:2] == b"MM")] = SEPARATE  # the low byte of a SHORT
         data = bytes(patched)
     pixels, _ = vips_decode("tiffload_buffer", data)
     return pixels > 0 if dtype == "bool" else pixels

@@ -55,7 +55,7 @@ class Distillation(Supervised):
 
     def pose(self, batch: Batch, rng: torch.Generator) -> Task:
         """Make of a batch what the pupil is given and should make of it, and what the teachers make of it."""
-        noisy, level, clean = self.spoil(batch, rng)
+        noisy, level, clean = self.draw_noise(batch, rng)
         noise = noisy - clean
         told = self.told(level, noise, rng)
         true = measured_level(noise) if level is None else level

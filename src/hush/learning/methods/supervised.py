@@ -36,17 +36,6 @@ class Task(NamedTuple):
     """(N, C, H, W): what a teacher makes of it, where there is one."""
 
 
-class Spoilt(NamedTuple):
-    """A batch as it is to be restored."""
-
-    noisy: Tensor
-    """(N, C, H, W)."""
-    sigma_map: Tensor | None
-    """(N, 1, H, W): the true level, if it is known."""
-    clean: Tensor
-    """(N, C, H, W)."""
-
-
 class Supervised:
     """Learn from clean pictures that are degraded on the fly, or from pairs.
 
@@ -125,11 +114,11 @@ class Supervised:
 
         A gray picture's channels stay equal. Pairs that are noisy enough are left as they are.
         """
-        noisy, sigma_map, clean = self.spoil(batch, rng)
+        noisy, sigma_map, clean = self.draw_noise(batch, rng)
         return Degraded(noisy, self.told(sigma_map, noisy - clean, rng), clean)
 
-    def spoil(self, batch: Batch, rng: torch.Generator) -> Spoilt:
-        """Return what `degrade` does, with the true level in place of what is told of it."""
+    def draw_noise(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return what `degrade` does, with the true level, if it is known, in place of what is told of it."""
         if self.degradation is None:
             if batch.noisy is None:
                 raise RecipeError("the recipe has no degradation and the data set no noisy pictures; give one of them")
@@ -141,7 +130,7 @@ class Supervised:
         if batch.gray is not None:
             chosen = batch.gray.reshape(-1, 1, 1, 1)
             noisy, clean = (torch.where(chosen, view[:, :1], view) for view in (noisy, clean))
-        return Spoilt(noisy, sigma_map, clean)
+        return noisy, sigma_map, clean
 
     def told(self, sigma_map: Tensor | None, noise: Tensor, rng: torch.Generator) -> Tensor | None:
         """Return what the network is told of the level: the true one if it is known, or else as measured."""
