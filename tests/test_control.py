@@ -181,14 +181,53 @@ def test_a_mask_is_painted_on_the_picture_as_it_is_seen(tmp_path: Path, dark: st
     assert np.array_equal((seen != 128).any(axis=2), mask > 0)
 
 
-@pytest.mark.parametrize(("mode", "words"), [("CMYK", "a mask of inks"), ("LA", "a mask with alpha")])
+@pytest.mark.parametrize(("mode", "words"), [("CMYK", r"m\.tif: inks"), ("LA", r"m\.png: partly transparent")])
 def test_masks_that_are_not_gray_alone_are_refused(tmp_path: Path, tiny: str, mode: str, words: str) -> None:
-    Image.linear_gradient("L").resize((8, 9)).convert("RGB").convert("L").save(tmp_path / "g.png")
-    gray = Image.open(tmp_path / "g.png")
+    gray = Image.linear_gradient("L").resize((8, 9))
     made = gray.convert("CMYK") if mode == "CMYK" else Image.merge("LA", (gray, gray))
     made.save(path := tmp_path / ("m.tif" if mode == "CMYK" else "m.png"))
     with pytest.raises(PictureError, match=words):
         denoise(floats(9, 8), 25, weights=tiny, mask=path)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.full((9, 8), 7, int), "the mask: values of type int64; .* Convert"),
+        (np.ones(72, bool), "the mask: an array of shape"),
+        (np.full((9, 8), np.nan), "the mask: 72 of 72 values are NaN"),
+        (np.full((9, 8, 2), 254, np.uint8), "the mask: partly transparent; a mask is opaque.* Flatten"),
+    ],
+)
+def test_what_is_no_mask_is_refused(mask: Any, message: str, tiny: str) -> None:
+    with pytest.raises(PictureError, match=message):
+        denoise(floats(9, 8), 25, weights=tiny, mask=mask)
+
+
+def test_a_mask_may_be_opaque_and_a_list(tiny: str) -> None:
+    noisy = floats(2, 2)
+    expected = denoise(noisy, 60, weights=tiny, mask=np.eye(2, dtype=np.float32))
+    assert np.array_equal(denoise(noisy, 60, weights=tiny, mask=[[1, 0], [0, 1]]), expected)  # type: ignore[arg-type]
+    opaque = np.stack([np.eye(2), np.ones((2, 2))], axis=2).astype(np.uint8) * 255
+    assert np.array_equal(denoise(noisy, 60, weights=tiny, mask=opaque), expected)
+
+
+@pytest.mark.parametrize(("orientation", "own"), [(1, 3), (3, 3), (6, 8), (5, 2), (8, 1)])
+def test_masks_are_turned_as_their_own_exif_says(orientation: int, own: int, tmp_path: Path, dark: str) -> None:
+    def save(name: str, pixels: np.ndarray, turn: int) -> np.ndarray:
+        exif = Image.Exif()
+        exif[274] = turn
+        Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+        with Image.open(tmp_path / name) as image:
+            return np.asarray(ImageOps.exif_transpose(image))
+
+    seen = save("a.png", np.full((24, 32, 3), 128, np.uint8), orientation)
+    lit = np.zeros(seen.shape[1::-1] if own in (5, 6, 7, 8) else seen.shape[:2], np.uint8)
+    lit[:6, :9] = 255
+    lit = save("mask.png", lit, own)
+    denoise_file(tmp_path / "a.png", tmp_path / "c.png", DenoiseOptions(60, weights=dark, mask=tmp_path / "mask.png"))
+    with Image.open(tmp_path / "c.png") as image:
+        assert np.array_equal((np.asarray(ImageOps.exif_transpose(image)) != 128).any(axis=2), lit > 0)
 
 
 def test_a_mask_of_another_size_is_refused(tiny: str) -> None:
@@ -281,9 +320,32 @@ def test_the_command_says_that_gray_has_no_colour_noise(folder: Path, dark: str,
     Image.fromarray(np.full((24, 32), 90, np.uint8)).save("gray.png")
     line = ["denoise", "--sigma", "51", "--weights", dark, "--only-chroma"]
     assert run([*line, "gray.png"]) == 0
-    assert "gray pictures (and inks) have no colour noise" in capsys.readouterr().err
+    assert "gray pictures have no colour noise" in capsys.readouterr().err
     assert run([*line, "a.png"]) == 0
     assert "gray" not in capsys.readouterr().err
+
+
+def test_inks_have_no_luminance_and_colour_apart_and_nothing_changed_is_not_gray(
+    folder: Path, dark: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(of_type(np.uint8, 24, 32, 4), "CMYK").save("inks.jpg")
+    Image.fromarray(np.zeros((24, 32), np.uint8)).save("black.png")
+    line = ["denoise", "--overwrite", "--sigma", "51", "--weights", dark]
+    for unchanged in (["--strength", "0"], ["--mask", "black.png"]):
+        assert run([*line, "--only-chroma", "a.png", *unchanged]) == 0
+        assert capsys.readouterr().err == ""
+    for option, kept in [("--only-chroma", "leaves them as they are"), ("--only-luma", "restores them whole")]:
+        assert run([*line, option, "inks.jpg"]) == 0
+        told = f"inks (CMYK) have no luminance and colour apart, so {option} {kept}"
+        assert capsys.readouterr().err == f"hush: {told}\n"
+    assert run([*line, "--json", "--only-luma", "inks.jpg"]) == 0
+    assert json.loads(capsys.readouterr().out)["remarks"] == [told]
+
+
+def test_faint_masks_are_remarked_on(folder: Path, dark: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.full((24, 32), 51, np.uint8)).save("faint.png")
+    assert run(["denoise", "a.png", "--sigma", "51", "--weights", dark, "--mask", "faint.png"]) == 0
+    assert "faint.png: its lightest value is 20% of white" in capsys.readouterr().err
 
 
 def test_keep_detail_is_a_share_or_a_flag(folder: Path, tiny: str) -> None:

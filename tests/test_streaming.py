@@ -200,6 +200,22 @@ def test_in_parts_is_as_a_whole(
 
 
 @pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(("orientation", "own"), [(3, 3), (3, 1), (1, 3), (6, 1)])
+@pytest.mark.parametrize("white", [1, 4095])
+def test_a_mask_in_parts_is_as_a_whole(orientation: int, own: int, white: int, tmp_path: Path, tiny: str) -> None:
+    exif = {n: b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0%c\0\0\0\0\0\0" % n for n in (orientation, own)}
+    pixels = picture(130, 90, 3)
+    lit = np.arange(130)[:, None] * 90 + np.arange(90) < 3000  # in the order of the pixels
+    source = write(tmp_path / "a.png", Picture(pixels, metadata=Metadata(exif=exif[orientation])))
+    seen = lit if orientation == 1 else lit[::-1, ::-1] if orientation == 3 else lit.T[:, ::-1]
+    mask = (seen[::-1, ::-1] if own == 3 else seen).astype(np.uint16) * np.uint16(white)
+    write(tmp_path / "mask.png", Picture(np.ascontiguousarray(mask), metadata=Metadata(exif=exif[own])))
+    options = {"weights": tiny, "tile": 48, "sigma": 30}
+    result = denoise_file(source, options=DenoiseOptions(**options, mask=tmp_path / "mask.png"))  # type: ignore[arg-type]
+    assert np.array_equal(read(result.target).pixels, denoising.denoise(pixels, **options, mask=lit))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("short")
 def test_gray_in_three_channels_is_gray_in_every_part(tmp_path: Path, tiny: str) -> None:
     pixels = np.repeat(picture(100, 80)[..., None], 3, axis=2)
     options = {"weights": tiny, "tile": 48, "sigma": 30.0}

@@ -151,7 +151,7 @@ def _tell_left_out(count: int) -> None:
 
 
 def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
-    """Return what is worth a word of the weights, and of the noise that was told or found."""
+    """Return what is worth a word of the weights, of the noise that was told or found, and of the options."""
     weights = choose_weights(str(request.options.weights), request.options.quality)
     remarks = [weights.word] if weights.word else []
     levels = [result.sigma for result in results if result.sigma is not None]
@@ -161,11 +161,7 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
             "no noise was found" if len(results) == 1 else f"in {clean} of {len(results)} pictures no noise was found"
         )
         remarks.append(f"{where}, so nothing was cleaned; --sigma 10 cleans all the same")
-    unchanged = [
-        result for result in results if result.psnr is None and (result.sigma is None or result.sigma > NOTHING)
-    ]
-    if request.options.only == "chroma" and unchanged and request.options.strength and request.options.mask is None:
-        remarks.append("gray pictures (and inks) have no colour noise, so --only-chroma leaves them as they are")
+    remarks += dict.fromkeys(remark for result in results for remark in result.remarks)
     largest = _largest_sigma(weights.weights) if levels else None
     if largest is not None and max(levels) > largest:
         remarks.append(

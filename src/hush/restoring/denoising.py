@@ -72,7 +72,8 @@ def denoise(
         keep_detail: how much of the fine luminance texture that was removed is returned, 0 to 1; colour noise is not.
         keep_grain: how much natural luminance grain is returned, 0 to 1; at 1 at most a deviation of 2 of 255.
         only: all, luma (colours stay as they are) or chroma (luminance stays as it is).
-        mask: (H, W), gray: where it is white the picture is restored, where it is black it stays bit for bit.
+        mask: (H, W), gray: where it is white the picture is restored, where it is black it stays bit for bit. White is
+            True, 1 in integers where none is larger, the least of 8 to 16 bits that holds all of uint16, or 255 or 1.0.
         range: full is 255, 65535 or 1.0; auto looks for 12-bit data in 16 bits and the like; or two numbers.
         max_memory: bytes that the process may hold; tiles are chosen from it. None is half of what is free.
         quality: fast, balanced or best, which takes eight times as long; own weights have no faster tier.

@@ -100,7 +100,10 @@ class FileWork:
         )
         megapixels = sum(width * height for width, height in self._sizes) / 1e6
         sizes = self._sizes
-        return FileResult(self.source, self.target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr)
+        remarks = tuple(dict.fromkeys(remark for outcome in self._outcomes for remark in outcome.remarks))
+        return FileResult(
+            self.source, self.target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr, remarks
+        )
 
     def _restored(self, page: Picture, noise: NoiseEstimate | None) -> Picture:
         """Restore a page whose noise is known; None looks for it."""

@@ -50,7 +50,10 @@ class DenoiseOptions:
     only: str = "all"
     """all, luma (colours stay as they are) or chroma (the luminance stays: grain without colour noise)."""
     mask: str | Path | NDArray[Any] | None = None
-    """A gray picture or array (H, W) of the picture's size: white is restored, black stays bit for bit."""
+    """A gray picture or array (H, W) of the picture's size: white is restored, black stays bit for bit.
+
+    A file lies on the picture as both are seen, an array on the pixels as they are stored.
+    """
     skip_existing: bool = False
     """Whether pictures whose result exists are left out."""
     jobs: int | None = None

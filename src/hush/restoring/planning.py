@@ -27,6 +27,8 @@ class FileResult:
     pages: int = field(default=1, compare=False)
     psnr: float | None = field(default=None, compare=False)
     """PSNR of the noisy picture in dB, if what was removed is all its noise; None if nothing was."""
+    remarks: tuple[str, ...] = field(default=(), compare=False)
+    """What is worth a word of the options: where they keep more or less than they seem to."""
 
 
 @dataclass(frozen=True)

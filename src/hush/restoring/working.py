@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, luminance, shown
+from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, shown
 from hush.imaging.ranges import value_range
 from hush.imaging.tiles import Tile, cut, run_blocks
 from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
 from hush.restoring.controls import CONTEXT, control
+from hush.restoring.masks import Mask, open_mask, open_mask_of
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.restorers import IMAGE_BYTES, ByNoise, Restorer, TellProgress, cheapest_tile, is_gray
@@ -43,7 +42,7 @@ class Scene:
     windows: Windows
     full_scale: Range | None = None
     cmyk: bool = False
-    mask: Windows | None = None
+    mask: Mask | None = None
     held: int = 0
     """Bytes of memory that are still to be taken beside the tiles."""
     held_per_row: int = 0
@@ -61,10 +60,7 @@ class Scene:
 
     def share(self, tile: Tile) -> Image | None:
         """Return what the mask says of a tile, (h, w) in [0, 1]; None without a mask."""
-        if self.mask is None:
-            return None
-        image, _ = decode(self.mask.window(tile))
-        return cut(np.clip(luminance(image), 0, 1), Tile(0, 0, tile.height, tile.width))
+        return None if self.mask is None else self.mask.share(tile)
 
 
 @dataclass
@@ -77,6 +73,8 @@ class Outcome:
     """Sum of the squared changes, in full scale."""
     values: int = field(default=0)
     """Number of values that they were summed over."""
+    remarks: tuple[str, ...] = ()
+    """What is worth a word of the options: where they keep more or less than they seem to."""
 
     @property
     def psnr(self) -> float | None:
@@ -142,6 +140,7 @@ def restore_windows(
         restorer = restorer.suited(noise)
         noise = noise if restorer.needs_sigma else None
     outcome.sigma = options.sigma if noise is None else noise.told
+    outcome.remarks = _remarks(scene, options, gray=gray or not (colour or scene.cmyk))
 
     def restore(tile: Tile) -> Image:
         noisy, share = scene.image(tile), scene.share(tile)
@@ -160,6 +159,19 @@ def restore_windows(
     for top, left, block in blocks:
         tile = Tile(top, left, *block.shape[:2])
         yield tile, _encoded(block, scene, tile, options)
+
+
+def _remarks(scene: Scene, options: DenoiseOptions, *, gray: bool) -> tuple[str, ...]:
+    """Return what is worth a word of the mask, and of luminance and colours where they are not apart."""
+    if options.strength == 0:
+        return ()
+    remarks = [scene.mask.remark] if scene.mask is not None and scene.mask.remark else []
+    if scene.cmyk and options.only != "all":
+        kept = "restores them whole" if options.only == "luma" else "leaves them as they are"
+        remarks.append(f"inks (CMYK) have no luminance and colour apart, so --only-{options.only} {kept}")
+    elif gray and options.only == "chroma":
+        remarks.append("gray pictures have no colour noise, so --only-chroma leaves them as they are")
+    return tuple(remarks)
 
 
 def _encoded(block: Image, scene: Scene, tile: Tile, options: DenoiseOptions) -> NDArray[Any]:
@@ -181,33 +193,10 @@ def scene_of(layout: Layout, options: DenoiseOptions) -> Scene:
     """Open a file as a scene that is restored window by window."""
     windows = FileWindows(layout)
     picture = layout.picture
-    mask = _mask_of(layout, options)
+    mask = open_mask_of(layout, options.mask)
     scene = Scene(windows, None, picture.cmyk, mask, STREAM + STREAM_ROWS * layout.row_bytes, 3 * layout.row_bytes)
     sample = np.concatenate(list(_sampled(scene, lambda tile: windows.window(tile).copy())))
     return replace(scene, full_scale=value_range(sample, options.range, picture.full_scale, cmyk=picture.cmyk))
-
-
-def _mask_of(layout: Layout, options: DenoiseOptions) -> Windows | None:
-    """Open a mask for a file that is read in parts: itself in parts where it is plain gray or colours of 8 bits."""
-    from hush.imaging.formats.travel import orientation_of
-
-    orientation = orientation_of(layout.picture)
-    if isinstance(options.mask, (str, Path)):
-        from hush.imaging.layouts import read_layout
-
-        mask = read_layout(Path(options.mask))
-        if mask is not None and mask.open is not None and mask.shape[:2] == layout.shape[:2]:
-            plain = mask.dtype == np.uint8 and mask.picture.full_scale is None and not mask.picture.cmyk
-            opaque = len(mask.shape) == 2 or mask.shape[2] == 3
-            if plain and opaque and orientation == orientation_of(mask.picture) == 1 and _has_white(FileWindows(mask)):
-                return FileWindows(mask)
-    return open_mask(options.mask, layout.shape, orientation)
-
-
-def _has_white(mask: Windows) -> bool:
-    """Say whether a mask has values above 1, so that it is not one of 0 and 1."""
-    height, width = mask.shape[:2]
-    return any((mask.window(Tile(top, 0, min(256, height - top), width)) > 1).any() for top in range(0, height, 256))
 
 
 def _is_gray(scene: Scene) -> bool:
@@ -273,52 +262,3 @@ def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overl
     raise PictureError(
         f"memory lacks {max(1, (least - left) >> 20)} MB even for small tiles. Allow more with --max-memory{other}"
     )
-
-
-def open_mask(
-    mask: str | os.PathLike[str] | NDArray[Any] | None, shape: tuple[int, ...], orientation: int = 1
-) -> Windows | None:
-    """Open a mask for a picture (H, W, ...) that EXIF says to turn by ``orientation``.
-
-    A file is meant as the picture is seen, an array as the picture's. Raises PictureError if it is of another size, or
-    no gray or colours alone.
-    """
-    if mask is None:
-        return None
-    if isinstance(mask, (str, os.PathLike)):
-        name, array = os.fspath(mask), _read_mask(Path(mask), orientation)
-    else:
-        name, array = "the mask", _scaled(np.asarray(mask))
-    if array.shape[:2] != shape[:2]:
-        raise PictureError(
-            f"{name} has {array.shape[1]}x{array.shape[0]} pixels, the picture {shape[1]}x{shape[0]}"
-            f"{'' if orientation == 1 else ' as it is stored'}; a mask has the picture's size. Scale it"
-        )
-    return ArrayWindows(array)
-
-
-def _read_mask(path: Path, orientation: int) -> NDArray[Any]:
-    """Read a mask, and lay it down as the picture is stored."""
-    from hush.imaging.files import read
-    from hush.imaging.formats.travel import turned, unturned
-
-    picture = turned(read(path))
-    if picture.cmyk:
-        raise PictureError(f"{path}: a mask of inks (CMYK); a mask is gray, white where to restore. Convert it to gray")
-    if picture.channels in (2, 4):
-        alpha = picture.pixels[..., -1]
-        if (alpha != alpha.flat[0]).any():
-            raise PictureError(f"{path}: a mask with alpha; its gray alone counts. Flatten it, white where to restore")
-    return unturned(_scaled(picture.pixels, picture.full_scale), orientation)
-
-
-def _scaled(array: NDArray[Any], declared: Range | None = None) -> NDArray[Any]:
-    """Return a mask whose white is that of its type: integers may be 0 and 1, or fill fewer bits."""
-    if array.ndim < 2:
-        raise PictureError(f"a mask of shape {array.shape}; it has the picture's height and width")
-    if array.dtype.kind not in "ui":
-        return array
-    if array.max(initial=0) <= 1 and declared is None:
-        return array > 0
-    scale = value_range(array, "auto", declared)
-    return decode(array, full_scale=scale)[0].astype(np.float32) if scale != value_range(array, "full") else array
