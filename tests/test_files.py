@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+import pyvips
 import tifffile
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational
@@ -31,7 +32,7 @@ from hush.imaging.finding import find_pictures, is_picture, output_path
 from hush.imaging.formats import FORMATS, png, tiff
 from hush.imaging.formats.jpeg import JpegCoding
 from hush.imaging.formats.picture import check_size
-from hush.imaging.formats.tags import directories
+from hush.imaging.formats.tags import byte_order, directories
 
 RNG = np.random.default_rng(0)
 CHANNELS = {"gray": 1, "gray+alpha": 2, "RGB": 3, "RGB+alpha": 4, "CMYK": 4}
@@ -581,15 +582,36 @@ def test_odd_files_return_with_their_metadata_or_are_refused_in_one_line(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("tile", [None, (16, 16)], ids=["strips", "tiles"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32", "float64"])
-def test_gray_and_alpha_in_planes_of_their_own_are_told_apart(tmp_path: Path, dtype: str, tile: Any) -> None:
-    planes = (np.random.default_rng(0).random((2, 40, 64)) * 200).astype(dtype)
-    kind: Any = {"photometric": "minisblack", "planarconfig": "separate", "extrasamples": ["unassalpha"]}
-    tifffile.imwrite(tmp_path / "x.tif", planes, tile=tile, metadata=None, **kind)
-    picture = read(tmp_path / "x.tif")
-    np.testing.assert_array_equal(picture.pixels, np.moveaxis(planes, 0, -1))
-    assert np.array_equal(read(write(tmp_path / "y.tif", picture)).pixels, picture.pixels)
+@pytest.mark.parametrize(("kind", "samples"), [("minisblack", 2), ("miniswhite", 2), ("rgb", 3), ("rgb", 4)])
+@pytest.mark.parametrize("options", [{"rowsperstrip": 7}, {"tile": (16, 16)}], ids=["strips", "tiles"])
+def test_samples_in_planes_of_their_own_are_what_they_are_side_by_side(
+    dtype: str, kind: str, samples: int, options: dict[str, Any], tmp_path: Path
+) -> None:
+    planes = np.random.default_rng(0).integers(0, 256, (samples, 40, 33)).astype(dtype)
+    alpha: Any = {"extrasamples": ["unassalpha"] if samples in (2, 4) else None}
+    options = options | alpha | {"photometric": kind, "metadata": None, "byteorder": ">", "compression": "zlib"}
+    tifffile.imwrite(tmp_path / "apart.tif", planes, planarconfig="separate", **options)
+    tifffile.imwrite(tmp_path / "mixed.tif", np.moveaxis(planes, 0, -1), planarconfig="contig", **options)
+    apart, mixed = (read(tmp_path / f"{name}.tif") for name in ("apart", "mixed"))
+    np.testing.assert_array_equal(apart.pixels, mixed.pixels)
+    assert apart.pixels.dtype == dtype
+    assert np.array_equal(read(write(tmp_path / "y.tif", apart)).pixels, apart.pixels)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "packbits", "deflate"])
+def test_planes_in_tiles_may_have_any_compression(compression: str, tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).integers(0, 9, (3, 32, 48), np.uint8)
+    pyvips.Image.new_from_array(np.vstack(planes)).tiffsave(
+        str(tmp_path / "x.tif"), compression=compression, tile=True, tile_width=16, tile_height=16, predictor="none"
+    )
+    data = bytearray((tmp_path / "x.tif").read_bytes())  # tall and gray; the same tiles as three planes of a third
+    changed = {257: 32, 262: 2, 277: 3, 284: 2}
+    for number, tag in directories(data)[0][0].items():
+        if number in changed:
+            struct.pack_into(byte_order(data) + "H", data, tag.place, changed[number])
+    (tmp_path / "x.tif").write_bytes(data)
+    np.testing.assert_array_equal(read(tmp_path / "x.tif").pixels, np.moveaxis(planes, 0, -1))
 
 
 @pytest.mark.parametrize("alpha", [False, True], ids=["gray", "alpha"])

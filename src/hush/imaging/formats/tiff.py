@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import squeezed, vips_decode, vips_image
-from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
+from hush.imaging.formats.picture import INTACT, Metadata, Pages, Picture, check_size
 from hush.imaging.formats.previews import plain_xmp, without_previews
 from hush.imaging.formats.stacks import (
     BITS,
@@ -25,8 +25,10 @@ from hush.imaging.formats.stacks import (
     PLANAR,
     ROWS_PER_STRIP,
     SAMPLES,
+    STRIP_BYTES,
     STRIPS,
     SUB_IMAGES,
+    TILE_BYTES,
     TILES,
     WIDTH,
     Page,
@@ -74,9 +76,10 @@ STORAGE = {
 COMPRESSIONS = {1: "none", 3: "ccittfax4", 4: "ccittfax4", 5: "lzw", 32773: "packbits", 50000: "zstd"}
 DTYPES = {(1, 8): "uint8", (1, 16): "uint16", (3, 16): "float16", (3, 32): "float32", (3, 64): "float64"}
 COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3}  # samples: gray, gray, RGB, palette, mask, CMYK, YCbCr
-BLACK_IS_ZERO, PALETTE, MASK, CMYK = 1, 3, 4, 5  # photometrics
+WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE, MASK, CMYK, YCBCR = 0, 1, 3, 4, 5, 6  # photometrics
 INKS = (332, 333, 334)
-MULTIPLIED, SEPARATE = 1, 2  # kinds of alpha
+MULTIPLIED, UNMULTIPLIED = 1, 2  # kinds of alpha
+SEPARATE = 2  # how samples lie: each in a plane of its own
 MOST_ROWS = 32_768  # that libvips puts in a strip
 
 
@@ -100,7 +103,7 @@ class TiffCoding:
     def storage(self, pixels: NDArray[Any]) -> dict[int, Tag]:
         """Return the tags of storage that no encoder writes: that white is zero in floats."""
         floats = self.white_is_zero and pixels.dtype.kind == "f" and (pixels.ndim == 2 or pixels.shape[2] < 3)
-        return {PHOTOMETRIC: whole(0, kind=SHORT)} if floats else {}
+        return {PHOTOMETRIC: whole(WHITE_IS_ZERO, kind=SHORT)} if floats else {}
 
     @property
     def multiplied(self) -> bool:
@@ -265,23 +268,38 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
 
 def _pixels(data: bytes, tags: Mapping[int, Tag], dtype: str) -> NDArray[Any]:
     """Decode the first page."""
-    parted = _number(tags, PLANAR, 1) == SEPARATE and _number(tags, SAMPLES, 1) > 1
-    if dtype in ("float16", "float64") or (parted and (TILES in tags or _number(tags, PHOTOMETRIC, 1) in (0, 1))):
-        import tifffile  # libvips takes no such floats, no planes in tiles, and mixes gray up with its alpha
+    planar = _number(tags, PLANAR, 1) == SEPARATE and _number(tags, SAMPLES, 1) > 1
+    if planar and _number(tags, PHOTOMETRIC, 1) != YCBCR:
+        return np.dstack([_pixels(plane, directories(plane)[0][0], dtype) for plane in _planes(data)])
+    if dtype in ("float16", "float64"):
+        import tifffile
 
         pixels = tifffile.imread(io.BytesIO(data), key=0)
-        pixels = np.moveaxis(pixels, 0, -1) if parted else pixels
-        pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
-        if _number(tags, PHOTOMETRIC, 1) == 0 and pixels.dtype.kind == "u":  # as libvips does
-            pixels[..., 0] = np.iinfo(pixels.dtype).max - pixels[..., 0]
-        return pixels
+        return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
     extra = tags.get(EXTRA_SAMPLES)
     if extra is not None and extra.integers() == (MULTIPLIED,):  # libvips would divide by alpha and round
         patched, here = bytearray(data), directories(data)[0][0][EXTRA_SAMPLES]  # a page may have been cut out
-        patched[here.place + (data[:2] == b"MM")] = SEPARATE  # the low byte of a SHORT
+        patched[here.place + (data[:2] == b"MM")] = UNMULTIPLIED  # the low byte of a SHORT
         data = bytes(patched)
     pixels, _ = vips_decode("tiffload_buffer", data)
     return pixels > 0 if dtype == "bool" else pixels
+
+
+def _planes(data: bytes) -> Iterator[bytes]:
+    """Yield each sample of a planar TIFF as a gray one: libvips mixes up two of them, and reads no planes in tiles."""
+    tags = directories(data)[0][0]
+    samples = _number(tags, SAMPLES, 1)
+    lists = (TILES, TILE_BYTES) if TILES in tags else (STRIPS, STRIP_BYTES)
+    if any(number not in tags or len(tags[number].integers()) % samples for number in lists):
+        raise PictureError(f"damaged TIFF: strips of {samples} planes that differ in number. {INTACT}")
+    single = {n: whole(_number(tags, n, 1), kind=SHORT) for n in (BITS, SAMPLE_FORMAT) if n in tags}
+    shared = {n: t for n, t in tags.items() if n not in (PLANAR, EXTRA_SAMPLES)} | single
+    shared[SAMPLES] = whole(1, kind=SHORT)
+    for i in range(samples):
+        inverted = i == 0 and _number(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO  # alpha never is
+        kind = WHITE_IS_ZERO if inverted else BLACK_IS_ZERO
+        own = {n: whole(*np.array_split(tags[n].integers(), samples)[i]) for n in lists}
+        yield extract(data, {**shared, **own, PHOTOMETRIC: whole(kind, kind=SHORT)})
 
 
 def _write_vips(pixels: NDArray[Any], cmyk: bool, coding: TiffCoding) -> bytes:
@@ -337,7 +355,7 @@ def _coding(tags: Mapping[int, Tag], kept: Mapping[int, Tag], level: int, big: b
         predictor=_number(tags, PREDICTOR, 1) != 1,
         tile=tile if all(tile) else None,
         rows=min(_number(tags, ROWS_PER_STRIP, 2**32 - 1), _number(tags, HEIGHT, 1)),
-        white_is_zero=_number(tags, PHOTOMETRIC, 1) == 0,
+        white_is_zero=_number(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO,
         level=level,
         big=big,
     )
