@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, and how it fails."""
 
+import csv
 import json
 import os
 import re
@@ -647,6 +648,28 @@ def test_evaluate_prints_table_protocol_and_warnings(folder, capsys, tiny):
     assert len(Path("rows.csv").read_text().splitlines()) == 1 + 2 * 2
     assert run([*line, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["summary"][0]["n"] == 2
+    assert run([*line, "--csv", "-"]) == 0
+    told, written = (
+        list(csv.DictReader(text.splitlines())) for text in (capsys.readouterr().out, Path("rows.csv").read_text())
+    )
+    assert [{**row, "seconds": ""} for row in told] == [{**row, "seconds": ""} for row in written]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--json", "cat.png"], "cat.png: a picture, which figures would replace; name another file"),
+        (["--csv", "."], "a folder; name a file in it"),
+        (["--csv", "nowhere/x.csv"], "its folder is not there; make it first"),
+        (["--json", "-", "--csv", "-"], "--json and --csv are both -"),
+    ],
+)
+def test_figures_are_written_where_they_harm_nothing(folder, capsys, options, words):
+    before = Path("cat.png").read_bytes()
+    line = ["evaluate", "--weights", "identity", "--data", ".", "--degradation", "gaussian(sigma=25)"]
+    assert run([*line, *options]) == 2
+    assert words in capsys.readouterr().err
+    assert Path("cat.png").read_bytes() == before
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -66,7 +66,7 @@ def evaluate(
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write protocol, rows and summary; - for stdout.")
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows; - for stdout.")] = None,
 ) -> None:
     """Measure weights on pictures, by the protocol of the field.
 
@@ -86,11 +86,9 @@ def evaluate(
     for name in weights:
         if word := choose_weights(name, quality).word:
             complain(word)
-    to_stdout = json is not None and str(json) == "-"
-    for target in (None if to_stdout else json, csv):
-        if target is not None and (target.is_dir() or not target.absolute().parent.is_dir()):
-            what = "a folder; name a file in it" if target.is_dir() else "its folder is not there; make it first"
-            raise UsageError(f"{target}: {what}")
+    json_file, csv_file = _checked(json), _checked(csv)
+    if json == csv is not None:
+        raise UsageError(f"--json and --csv are both {json}; name two files, or - for one of them")
     with bar("judging") as show:
         report = judge(
             weights,
@@ -110,14 +108,31 @@ def evaluate(
             limit=limit,
             progress=show,
         )
-    if to_stdout:
+    if json is not None and json_file is None:
         say(report.to_json())
+    elif csv is not None and csv_file is None:
+        say(report.to_csv().rstrip("\n"))
     else:
         _show_report(report)
-    report.save(json=None if to_stdout else json, csv=csv)
+    report.save(json=json_file, csv=csv_file)
     for entry in report.summary:
         if entry["warning"]:
             complain(f"WARNING: {_case(entry)}: {entry['weights']}: {entry['warning']}")
+
+
+def _checked(target: Path | None) -> Path | None:
+    """Return a file to write figures to, None for stdout; raises UsageError for what must not or cannot be replaced."""
+    if target is None or str(target) == "-":
+        return None
+    from hush.imaging.finding import is_picture
+
+    if target.is_dir():
+        raise UsageError(f"{target}: a folder; name a file in it")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: its folder is not there; make it first")
+    if target.exists() and is_picture(target):
+        raise UsageError(f"{target}: a picture, which figures would replace; name another file")
+    return target
 
 
 def _show_report(report: Report) -> None:
