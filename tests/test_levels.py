@@ -10,7 +10,7 @@ from PIL import Image
 
 from hush.imaging.files import read_pages
 from hush.restoring.denoising import DenoiseOptions, denoise_file, denoise_files
-from hush.restoring.levels import steady
+from hush.restoring.levels import alike_whites, steady
 from tiny import darkening_numbers, write_tiny
 
 RNG = np.random.default_rng(0)
@@ -79,3 +79,28 @@ def test_the_channels_of_a_stack_keep_their_own_levels(large: bool, tiny: str, t
     assert taken[::2] == pytest.approx([8.0] * 3, rel=0.15)
     assert taken[1::2] == pytest.approx([5_000.0] * 3, rel=0.1)
     assert np.ptp(taken[1::2]) < 20
+
+
+def test_white_is_alike_within_two_bits():
+    assert alike_whites([1023, 4095, 1023, 65535]) == [4095, 4095, 4095, 65535]
+    assert alike_whites([255, 16383, 255]) == [255, 16383, 255]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("sigma", [10, None])
+def test_a_hot_pixel_changes_no_page_of_a_stack(sigma: float | None, alone: bool, tiny: str, tmp_path: Path) -> None:
+    planes = [RNG.normal(600, 40, (64, 64)).astype(np.uint16) for _ in range(4)]  # of 10 bits
+    planes[2][0, 0] = 3000
+    (tmp_path / "out").mkdir()
+    for name in ("a.tif", "b.tif"):
+        images = [Image.fromarray(plane) for plane in planes]
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
+    options = DenoiseOptions(sigma, weights=tiny, precision="exact")
+    if alone:
+        denoise_file(tmp_path / "b.tif", tmp_path / "out" / "b.tif", options)
+    else:
+        list(denoise_files([tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "out", options))
+    levels = np.array(told(tmp_path / "b.tif", tmp_path / "out" / "b.tif"))
+    expected = 1.63 * (10 / 255 * 4095 if sigma else 40)  # gray is told a higher level
+    assert levels == pytest.approx([expected] * 4, rel=0.02 if sigma else 0.15)
+    assert np.ptp(levels) < 0.02 * expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hush.errors import PictureError
+from hush.imaging.arrays import Range
 from hush.imaging.files import Unchanged, copy, may_copy, write_pages, written_as
 from hush.imaging.formats import FORMATS
 from hush.imaging.formats.travel import orientation_of
@@ -25,8 +26,25 @@ if TYPE_CHECKING:
     from hush.imaging.estimation import NoiseEstimate
     from hush.imaging.formats.picture import Pages, Picture
 
-Noises = Iterable["NoiseEstimate | None"]
 DECODER = 48 * 2**20  # bytes that a process that reads holds beside its picture
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a page before it is restored; None is looked for then."""
+
+    scale: Range | None = None
+    """Which values are black and white."""
+    noise: NoiseEstimate | None = None
+
+    @property
+    def level(self) -> float:
+        """The noise level that weights are told, in the unit of the pixels, which all pages of a file share."""
+        return 0.0 if self.noise is None or self.scale is None else self.noise.told * _span(self.scale)
+
+    def at(self, level: float) -> Known:
+        """Return the same with the noise at another level."""
+        return replace(self, noise=self.noise.scaled(level / self.level)) if self.noise and self.level else self
 
 
 class FileWork:
@@ -57,17 +75,17 @@ class FileWork:
         self._sizes: list[tuple[int, int]] = []
         self._changed = False
 
-    def restore(self, pages: Pages | list[Picture], noises: Noises | None = None) -> Iterator[Picture]:
-        """Yield each page restored; of several, the noise is looked for in all of them first, if it is not known yet.
+    def restore(self, pages: Pages | list[Picture], known: Iterable[Known] | None = None) -> Iterator[Picture]:
+        """Yield each page restored; several are all looked at first, if they were not yet.
 
         A page that is no picture, but a mask of another one, stays as it is.
         """
-        if noises is None:
-            noises = self.look(pages) if len(pages) > 1 else repeat(None)  # who restores the one will look
-        for page, noise in zip(pages, noises, strict=False):
+        if known is None:
+            known = self.look(pages) if len(pages) > 1 else repeat(Known())  # who restores the one will look
+        for page, its in zip(pages, known, strict=False):
             height, width = page.size
             self._sizes.append((width, height))
-            yield page if page.mask else self._restored(page, noise)
+            yield page if page.mask else self._restored(page, its)
 
     def write(self, restored: Iterable[Picture]) -> Path:
         """Write what was restored; a file of which no pixel changed is copied as it is."""
@@ -105,8 +123,8 @@ class FileWork:
             self.source, self.target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr, remarks
         )
 
-    def _restored(self, page: Picture, noise: NoiseEstimate | None) -> Picture:
-        """Restore a page whose noise is known; None looks for it."""
+    def _restored(self, page: Picture, known: Known) -> Picture:
+        """Restore a page."""
         with _named(self.target):
             self._into.check_holds(page)
         with _named(self.source):
@@ -114,9 +132,9 @@ class FileWork:
                 page.pixels,
                 self._options,
                 self._restorer,
-                noise=noise,
+                noise=known.noise,
                 orientation=orientation_of(page),
-                full_scale=page.full_scale,
+                full_scale=page.full_scale if known.scale is None else known.scale,
                 cmyk=page.cmyk,
                 held=self._held + self._copies * page.pixels.nbytes,
                 progress=self._progress,
@@ -125,29 +143,49 @@ class FileWork:
         self._changed |= not np.array_equal(pixels, page.pixels)
         return replace(page, pixels=pixels)
 
-    def look(self, pages: Pages | list[Picture]) -> Noises:
-        """Find how noisy pages are, each by those around it; None where that is told, or does not matter."""
-        if self._options.sigma is not None or self._options.strength == 0 or not self._restorer.needs_sigma:
-            return repeat(None)
+    def look(self, pages: Pages | list[Picture]) -> Iterable[Known]:
+        """Find what is white in pages and how noisy they are, each by those around it, as far as it is not told."""
+        if self._options.strength == 0:
+            return repeat(Known())
+        scales = self._whites(pages)
+        if self._options.sigma is not None or not self._restorer.needs_sigma:
+            return map(Known, scales)
         from hush.imaging.estimation import NO_NOISE
 
-        found = [(NO_NOISE, 1.0) if page.mask else self._noise(page) for page in pages]
+        found = [
+            Known(1.0, NO_NOISE) if page.mask else self._noise(page, scale)
+            for page, scale in zip(pages, scales, strict=False)
+        ]
         if len(found) == 1:
-            return [found[0][0]]
+            return found
         from hush.restoring.levels import steady
 
-        levels = [noise.told * span for noise, span in found]  # in units of the pixels, which all pages share
-        return [
-            noise.scaled(level / (noise.told * span)) if noise.told else noise
-            for (noise, span), level in zip(found, steady(levels), strict=True)
-        ]
+        levels = [known.level for known in found]
+        return [known.at(level) for known, level in zip(found, steady(levels), strict=True)]
 
-    def _noise(self, page: Picture) -> tuple[NoiseEstimate, float]:
-        """Return what is found of a page's noise, and how far its black and white are apart."""
+    def _whites(self, pages: Pages | list[Picture]) -> Iterable[Range | None]:
+        """Return what is white in each of several pages of 16 bits; None where a page tells it by itself."""
+        if len(pages) == 1 or self._options.range != "auto":
+            return repeat(None)
+        from hush.restoring.levels import alike_whites
+
+        whites = []
+        for page in pages:
+            if page.pixels.dtype != np.uint16 or page.full_scale is not None or page.cmyk:
+                return repeat(None)
+            whites.append(_span(value_range(page.pixels)))
+        return alike_whites(whites)
+
+    def _noise(self, page: Picture, scale: Range | None) -> Known:
+        """Find how noisy a page is."""
         with _named(self.source):
-            scale = value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
-            noise = find_noise(page.pixels, scale, cmyk=page.cmyk)
-        return noise, scale[1] - scale[0] if isinstance(scale, tuple) else scale
+            scale = scale or value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
+            return Known(scale, find_noise(page.pixels, scale, cmyk=page.cmyk))
+
+
+def _span(scale: Range) -> float:
+    """Return how far black and white are apart."""
+    return scale[1] - scale[0] if isinstance(scale, tuple) else scale
 
 
 @contextmanager

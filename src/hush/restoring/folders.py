@@ -10,13 +10,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hush.errors import MissingExtra, PictureError
-from hush.restoring.filework import DECODER, FileWork, Noises
+from hush.restoring.filework import DECODER, FileWork, Known
 from hush.restoring.large import SMALLEST_WORK
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
@@ -75,7 +75,7 @@ class _Read:
 
     like: Pages | None
     pages: list[Picture]
-    noises: Noises | None  # None where whoever restores the pages looks for it
+    known: Iterable[Known] | None  # None where whoever restores the pages looks for it
     seconds: float
 
     @property
@@ -164,8 +164,8 @@ class _Line:
         read = _Read(like, pages, None, time.perf_counter() - started)
         if like is None or (read.small and self._side_by_side()):
             return read
-        noises = self._file_work(job, like).look(pages)
-        return replace(read, noises=noises, seconds=time.perf_counter() - started)
+        known = self._file_work(job, like).look(pages)
+        return replace(read, known=known, seconds=time.perf_counter() - started)
 
     def _restore(self, job: Job, reading: Future[_Read] | None) -> Future[Result]:
         """Restore what was read, and let it be written; or let all that be done beside others."""
@@ -180,7 +180,7 @@ class _Line:
                 return self._stack(job)
             started = time.perf_counter()
             at_work = self._file_work(job, read.like)
-            restored = list(at_work.restore(read.pages, read.noises))
+            restored = list(at_work.restore(read.pages, read.known))
             seconds = read.seconds + time.perf_counter() - started
             writing.append((at_work, restored, seconds))
             return at_work.result(seconds)

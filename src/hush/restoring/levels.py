@@ -1,6 +1,7 @@
-"""How noisy the pages of a stack or the frames of an animation are: each by those around it, so that nothing flickers.
+"""How noisy the pages of a stack or the frames of an animation are, and what is white there, so that nothing flickers.
 
-Estimates of the same noise differ by some per cent from frame to frame, and so would what is removed.
+Estimates of the same noise differ by some per cent from frame to frame, and so would what is removed. The brightest
+value of a page, a hot pixel perhaps, would decide how many bits are thought to be filled.
 """
 
 from __future__ import annotations
@@ -10,6 +11,15 @@ from statistics import fmean
 
 AROUND = 8  # pages before and after that count
 ALIKE = 1.25  # times as noisy, at most: the channels of a microscope, or unlike scans in one file, stay apart
+TWO_BITS = 4.1  # times as much, at most: 4095 for 1023
+
+
+def alike_whites(whites: Sequence[float]) -> list[float]:
+    """Return for each page of 16 bits the largest white of all of them that is at most two bits above its own.
+
+    Channels that fill far fewer bits stay apart.
+    """
+    return [max(other for other in whites if other <= TWO_BITS * white) for white in whites]
 
 
 def steady(levels: Sequence[float]) -> list[float]:
