@@ -443,3 +443,8 @@ def test_public_names_are_there() -> None:
     assert set(hush.__all__) <= set(dir(hush))
     with pytest.raises(AttributeError, match="no attribute 'denoize'"):
         hush.denoize  # noqa: B018
+
+
+def test_a_name_in_place_of_an_array_is_told_where_to_go(tiny: str) -> None:
+    with pytest.raises(UsageError, match=r"denoise takes an array, and 'a\.png' is a name; use .*denoise_file"):
+        denoise("a.png", weights=tiny)  # type: ignore[arg-type]

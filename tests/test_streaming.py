@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -363,3 +364,13 @@ def test_less_memory_smaller_tiles_same_picture(tiny: str, monkeypatch: pytest.M
     tiled = denoising.denoise(pixels, 25, weights=tiny, precision="exact", max_memory=2**30)
     assert told[0] < 160
     assert np.abs(tiled.astype(int) - whole)[:-8, :-8].max() <= 1
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_names_that_are_no_utf8_are_read_and_written_in_parts(suffix: str, tmp_path: Path, tiny: str) -> None:
+    names = [tmp_path / os.fsdecode(stem + b"." + suffix.encode()) for stem in (b"caf\xe9", b"th\xe9")]
+    os.replace(write(tmp_path / f"a.{suffix}", Picture(picture(100, 80, 3))), names[0])
+    denoise_file(*names, DenoiseOptions(weights=tiny, tile=48, sigma=30))
+    assert read(names[1]).pixels.shape == (100, 80, 3)

@@ -130,6 +130,7 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
 
     Raises PictureError if the array is no picture or holds NaN or infinity.
     """
+    image = np.asarray(image)
     if image.ndim not in (2, 3) or image.size == 0 or image.dtype.kind not in "buif":
         raise PictureError(f"an array {image.shape} of {image.dtype} is no picture; give (H, W) or (H, W, C)")
     image = image.reshape(*image.shape[:2], -1)

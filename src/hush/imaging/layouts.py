@@ -240,7 +240,7 @@ def _vips_rows(
     """Open a file with libvips, to be decoded row by row."""
     pyvips = vips()
     with _decoding(pyvips):
-        image = getattr(pyvips.Image, loader)(str(path), access=access, fail_on="error")
+        image = getattr(pyvips.Image, loader)(os.fsencode(path), access=access, fail_on="error")
         region = pyvips.Region.new(image)
     found = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
     if found != shape or np.dtype(VIPS_DTYPES.get(image.format, "V")) != dtype:

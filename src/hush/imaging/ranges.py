@@ -18,6 +18,7 @@ BRIGHT = 2.0  # half the values of a photograph in floats, even of high dynamic 
 SIGNED = 0.25  # of the brightest values: darkest ones that far below zero are more than noise, or out of gamut
 SOME = 65_536  # values by which floats are judged
 LARGEST, LEAST = 1e38, 1e-30  # of limits, and between them: the work is done in single precision
+NUMBERS = (int, float, np.integer, np.floating)
 NOISE = 1.25  # how far noise in floats may reach beyond white
 
 
@@ -37,7 +38,7 @@ def check_range(request: object) -> Any:
     if request in ("auto", "full"):
         return request
     if isinstance(request, (tuple, list)) and len(request) == 2:
-        low, high = map(float, request)
+        low, high = (float(value) if isinstance(value, NUMBERS) else math.nan for value in request)
         if max(abs(low), abs(high)) <= LARGEST and high - low >= LEAST:
             return low, high
     raise UsageError(f"range is {request!r}; it must be auto, full or LO,HI with LO below HI, such as 0,4095")

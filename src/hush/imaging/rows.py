@@ -108,7 +108,7 @@ class _Preview:
 
 def _write_png(file: BinaryIO, like: Picture, shape: tuple[int, ...], bands: _Preview, target: Path) -> None:
     with _scratch(target) as scratch:
-        _save(bands, shape, like, lambda image: image.pngsave(scratch.name, keep="none", **png.PACKING))
+        _save(bands, shape, like, lambda image: image.pngsave(os.fsencode(scratch.name), keep="none", **png.PACKING))
         chunks = png.split(png.write(bands.of(like)))
         names = [name for name, _ in chunks]
         before, after = chunks[1 : names.index(b"IDAT")], chunks[names.index(b"IDAT") :]
@@ -146,7 +146,7 @@ def _write_tiff(file: BinaryIO, like: Picture, shape: tuple[int, ...], bands: _P
     else:
         options["tile_height"] = max(1, min(coding.rows, 128))
     options |= {"bigtiff": coding.big or nbytes > tiff.LARGEST, "miniswhite": coding.inverted(like.pixels)}
-    _save(bands, shape, like, lambda image: image.tiffsave(file.name, **options))
+    _save(bands, shape, like, lambda image: image.tiffsave(os.fsencode(file.name), **options))
     small = io.BytesIO()
     tiff.write_pages(small, [bands.of(like)], Pages("tiff", 1, lambda: iter(())), target)
     kept = {n: t for n, t in directories(small.getvalue())[0][0].items() if n not in tiff.STORAGE}
@@ -173,7 +173,7 @@ def _write_jpeg(file: BinaryIO, like: Picture, shape: tuple[int, ...], bands: _P
     subsampled = coding is not None and coding.subsampling == "4:2:0"
     options = {"Q": _quality(coding), "subsample_mode": "on" if subsampled else "off", "keep": "none"}
     with _scratch(target) as scratch:
-        _save(bands, shape, like, lambda image: image.jpegsave(scratch.name, **options))
+        _save(bands, shape, like, lambda image: image.jpegsave(os.fsencode(scratch.name), **options))
         own, _ = jpeg.split(jpeg.write(bands.of(like)))
         kept = [s for s in own if 0xE0 <= s[0] <= 0xEF or s[0] == jpeg.COMMENT]
         head = scratch.read(2**16)

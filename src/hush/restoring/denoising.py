@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.errors import PictureError
+from hush.errors import PictureError, UsageError
 from hush.restoring.filework import FileWork
 from hush.restoring.folders import work_through
 from hush.restoring.large import denoise_large, in_parts
@@ -105,6 +105,8 @@ def denoise(
         max_memory=max_memory,
         quality=quality,
     )
+    if isinstance(image, (str, os.PathLike)):
+        raise UsageError(f"denoise takes an array, and {image!r} is a name; use hush.restoring.denoising.denoise_file")
     restored, _ = restore_array(np.asarray(image), options, _reopen(options))
     return restored
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import UsageError
-from hush.imaging.ranges import check_range
+from hush.imaging.ranges import NUMBERS, check_range
 from hush.restoring.runtimes import DEVICES, PRECISIONS, check_choice
 from hush.restoring.tiers import AUTO, TIERS
 
@@ -66,6 +67,8 @@ class DenoiseOptions:
     """fast, balanced or best: which weights of their family; see `hush.restoring.tiers`."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.weights, (str, os.PathLike)):
+            raise UsageError(f"weights is {reprlib.repr(self.weights)}; it must be a name or a file, such as photo")
         if self.weights == AUTO and self.sigma is not None:
             object.__setattr__(self, "weights", "gaussian")  # nothing is left to be chosen
         if self.sigma is not None:
@@ -98,9 +101,9 @@ class DenoiseOptions:
 
 def check_number(name: str, value: object, low: float, high: float, meaning: str) -> None:
     """Raise UsageError unless a value is a number from ``low`` to ``high``."""
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    number = isinstance(value, NUMBERS) and not isinstance(value, bool)
     if not number or not low <= value <= high:  # type: ignore[operator]  # NaN fails every comparison
-        raise UsageError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}: {meaning}")
+        raise UsageError(f"{name} is {reprlib.repr(value)}; it must be a number from {low:g} to {high:g}: {meaning}")
 
 
 def read_sigma(text: str) -> float | None:
