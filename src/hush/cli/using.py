@@ -96,12 +96,16 @@ def _estimate(path: Path) -> dict[str, Any]:
     from hush.imaging.arrays import decode, shown
     from hush.imaging.estimation import estimate_noise
     from hush.imaging.files import read_pages
+    from hush.imaging.gaps import find_gaps, present, without_gaps
     from hush.imaging.ranges import value_range
 
     picture = next(iter(read_pages(path)))  # of a stack or animation the first page speaks for all
-    scale = value_range(picture.pixels, declared=picture.full_scale, cmyk=picture.cmyk)
-    image, encoding = decode(picture.pixels, full_scale=scale, cmyk=picture.cmyk)
-    found = estimate_noise(shown(image, encoding, judged=True))
+    gaps = find_gaps(picture.pixels, picture.nodata, cmyk=picture.cmyk)
+    told = present(picture.pixels, picture.nodata, cmyk=picture.cmyk)
+    scale = value_range(told, declared=picture.full_scale, cmyk=picture.cmyk)
+    pixels = picture.pixels if gaps is None else without_gaps(picture.pixels, gaps, scale)
+    image, encoding = decode(pixels, full_scale=scale, cmyk=picture.cmyk)
+    found = estimate_noise(shown(image, encoding, gaps, judged=True))
     words = {name: getattr(found, name) for name in ("verdict", "kind", "white", "varies")}
     return {"file": path, **vars(found), **words, "jpeg_quality": getattr(picture.coding, "quality", None)}
 

@@ -60,19 +60,24 @@ def decode(
     return image, Encoding(array.dtype, squeeze, high, alpha, low)
 
 
-def shown(image: NDArray[np.float32], encoding: Encoding, *, judged: bool = False) -> NDArray[np.float32]:
-    """Return an image in which nothing tells what lies under full transparency: it is gray.
+def shown(
+    image: NDArray[np.float32], encoding: Encoding, gaps: NDArray[np.bool_] | None = None, *, judged: bool = False
+) -> NDArray[np.float32]:
+    """Return an image in which nothing tells what lies under full transparency, and in ``gaps`` (H, W): it is gray.
 
     ``judged`` puts blocks of the darkest and brightest values there, so that whoever looks for noise, among the patches
     with the least texture, looks elsewhere; gray would leave patches that are half noise, half none.
     """
-    if encoding.alpha is None or encoding.alpha.all() or not encoding.alpha.any():
+    hidden = gaps
+    if encoding.alpha is not None:
+        hidden = encoding.alpha == 0 if gaps is None else gaps | (encoding.alpha == 0)
+    if hidden is None or hidden.all() or not hidden.any():
         return image
-    hidden = (encoding.alpha == 0)[..., np.newaxis]
+    seen = image[~hidden]  # (N, C)
+    hidden = hidden[..., np.newaxis]
     if not judged:
         return np.where(hidden, np.float32(0.5), image)
     rows, columns = (np.arange(side) // 4 % 2 for side in image.shape[:2])
-    seen = image[encoding.alpha != 0]  # (N, C)
     return np.where(hidden, np.where((rows[:, None] == columns)[..., np.newaxis], seen.min(0), seen.max(0)), image)
 
 

@@ -23,6 +23,7 @@ from hush.imaging.formats.codecs import library_reason
 from hush.imaging.formats.picture import INTACT, Format, Metadata, Pages, Picture
 from hush.imaging.formats.stacks import names_itself
 from hush.imaging.formats.travel import carried
+from hush.imaging.gaps import present
 from hush.names import nearest
 
 __all__ = [
@@ -108,7 +109,7 @@ def _alone(picture: Picture) -> Pages:
 def _checked(picture: Picture, path: Path) -> Picture:
     check_array(picture.pixels, cmyk=picture.cmyk)
     if picture.pixels.dtype.kind == "f":
-        check_finite(picture.pixels)
+        check_finite(present(picture.pixels, picture.nodata, cmyk=picture.cmyk))
     return replace(picture, path=path)
 
 

@@ -16,6 +16,7 @@ from hush.imaging.arrays import Range
 from hush.imaging.files import Unchanged, copy, may_copy, write_pages, written_as
 from hush.imaging.formats import FORMATS
 from hush.imaging.formats.travel import orientation_of
+from hush.imaging.gaps import present
 from hush.imaging.ranges import value_range
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult
@@ -134,13 +135,14 @@ class FileWork:
                 self._restorer,
                 noise=known.noise,
                 orientation=orientation_of(page),
+                nodata=page.nodata,
                 full_scale=page.full_scale if known.scale is None else known.scale,
                 cmyk=page.cmyk,
                 held=self._held + self._copies * page.pixels.nbytes,
                 progress=self._progress,
             )
         self._outcomes.append(outcome)
-        self._changed |= not np.array_equal(pixels, page.pixels)
+        self._changed |= not np.array_equal(pixels, page.pixels, equal_nan=pixels.dtype.kind == "f")
         return replace(page, pixels=pixels)
 
     def look(self, pages: Pages | list[Picture]) -> Iterable[Known]:
@@ -173,14 +175,15 @@ class FileWork:
         for page in pages:
             if page.pixels.dtype != np.uint16 or page.full_scale is not None or page.cmyk:
                 return repeat(None)
-            whites.append(_span(value_range(page.pixels)))
+            whites.append(_span(value_range(present(page.pixels, page.nodata))))
         return alike_whites(whites)
 
     def _noise(self, page: Picture, scale: Range | None) -> Known:
         """Find how noisy a page is."""
         with _named(self.source):
-            scale = scale or value_range(page.pixels, self._options.range, page.full_scale, cmyk=page.cmyk)
-            return Known(scale, find_noise(page.pixels, scale, cmyk=page.cmyk))
+            told = present(page.pixels, page.nodata, cmyk=page.cmyk)
+            scale = scale or value_range(told, self._options.range, page.full_scale, cmyk=page.cmyk)
+            return Known(scale, find_noise(page.pixels, scale, cmyk=page.cmyk, nodata=page.nodata))
 
 
 def _span(scale: Range) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, shown
+from hush.imaging.gaps import bridge, find_gaps, present, without_gaps
 from hush.imaging.ranges import value_range
 from hush.imaging.tiles import Tile, cut, run_blocks
 from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
@@ -43,6 +44,8 @@ class Scene:
     full_scale: Range | None = None
     cmyk: bool = False
     mask: Mask | None = None
+    nodata: float | None = None
+    """The value of pixels that hold nothing."""
     held: int = 0
     """Bytes of memory that are still to be taken beside the tiles."""
     held_per_row: int = 0
@@ -55,8 +58,20 @@ class Scene:
 
     def image(self, tile: Tile, *, judged: bool = False) -> Image:
         """Return a tile (h, w, C) of the image, without alpha; past the end the edge is repeated."""
-        image, encoding = decode(self.windows.window(tile), full_scale=self.full_scale, cmyk=self.cmyk)
-        return cut(shown(image, encoding, judged=judged), Tile(0, 0, tile.height, tile.width))
+        part, gaps = self.part(tile)
+        image, encoding = decode(part, full_scale=self.full_scale, cmyk=self.cmyk)
+        if gaps is not None and not judged:
+            image, gaps = bridge(image, gaps), None
+        return cut(shown(image, encoding, gaps, judged=judged), Tile(0, 0, tile.height, tile.width))
+
+    def part(self, tile: Tile) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Return a tile of the picture, and its gaps, which hold the middle of the range; None if it has none."""
+        part = self.windows.window(tile)
+        gaps = find_gaps(part, self.nodata, cmyk=self.cmyk)
+        if gaps is None:
+            return part, None
+        assert self.full_scale is not None  # gaps are those of a file, whose range is looked for
+        return without_gaps(part, gaps, self.full_scale), gaps
 
     def share(self, tile: Tile) -> Image | None:
         """Return what the mask says of a tile, (h, w) in [0, 1]; None without a mask."""
@@ -92,19 +107,22 @@ def restore_array(
     held: int = 0,
     noise: NoiseEstimate | None = None,
     orientation: int = 1,
+    nodata: float | None = None,
     progress: TellProgress | None = None,
 ) -> tuple[NDArray[Any], Outcome]:
     """Restore an array of any kind; return it, and what was found.
 
     ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it, ``noise``
-    what is known of its noise already, ``orientation`` how EXIF says that it is turned: a mask's file is upright.
+    what is known of its noise already, ``orientation`` how EXIF says that it is turned: a mask's file is upright;
+    ``nodata`` is the value of pixels that hold nothing.
     """
     check_array(array, cmyk=cmyk)
-    scale = value_range(array, options.range, full_scale, cmyk=cmyk)
+    told = present(array, nodata, cmyk=cmyk)
+    scale = value_range(told, options.range, full_scale, cmyk=cmyk)
     mask = open_mask(options.mask, array.shape, orientation)
-    scene = Scene(ArrayWindows(array), scale, cmyk, mask, held=held + array.nbytes)
+    scene = Scene(ArrayWindows(array), scale, cmyk, mask, nodata, held=held + array.nbytes)
     if options.strength == 0:
-        check_finite(array)
+        check_finite(told)
         return array.copy(), Outcome(options.sigma)
     restored = np.empty_like(array)
     outcome = Outcome(None)
@@ -113,9 +131,9 @@ def restore_array(
     return restored, outcome
 
 
-def find_noise(array: NDArray[Any], scale: Range, *, cmyk: bool = False) -> NoiseEstimate:
-    """Estimate the noise of an array of any kind, whose value range is ``scale``."""
-    return _look_for_noise(Scene(ArrayWindows(array), scale, cmyk))
+def find_noise(array: NDArray[Any], scale: Range, *, cmyk: bool = False, nodata: float | None = None) -> NoiseEstimate:
+    """Estimate the noise of an array of any kind, whose value range is ``scale``; ``nodata`` marks its gaps."""
+    return _look_for_noise(Scene(ArrayWindows(array), scale, cmyk, nodata=nodata))
 
 
 def restore_windows(
@@ -179,11 +197,12 @@ def _encoded(block: Image, scene: Scene, tile: Tile, options: DenoiseOptions) ->
     part = scene.windows.window(tile)
     if options.strength == 0:
         return part
-    _, encoding = decode(part[:1, :1], full_scale=scene.full_scale, cmyk=scene.cmyk)
+    whole, gaps = scene.part(tile)
+    _, encoding = decode(whole[:1, :1], full_scale=scene.full_scale, cmyk=scene.cmyk)
     alpha = None if encoding.alpha is None else part[..., -1]
     array = encode(block, replace(encoding, alpha=alpha))
     share = scene.share(tile)
-    for kept in (share, alpha):
+    for kept in (share, alpha, None if gaps is None else ~gaps):
         if kept is not None:
             array[kept == 0] = part[kept == 0]
     return array
@@ -194,15 +213,17 @@ def scene_of(layout: Layout, options: DenoiseOptions) -> Scene:
     windows = FileWindows(layout)
     picture = layout.picture
     mask = open_mask_of(layout, options.mask)
-    scene = Scene(windows, None, picture.cmyk, mask, STREAM + STREAM_ROWS * layout.row_bytes, 3 * layout.row_bytes)
+    held = STREAM + STREAM_ROWS * layout.row_bytes
+    scene = Scene(windows, None, picture.cmyk, mask, picture.nodata, held, 3 * layout.row_bytes)
     sample = np.concatenate(list(_sampled(scene, lambda tile: windows.window(tile).copy())))
-    return replace(scene, full_scale=value_range(sample, options.range, picture.full_scale, cmyk=picture.cmyk))
+    told = present(sample, picture.nodata, cmyk=picture.cmyk)
+    return replace(scene, full_scale=value_range(told, options.range, picture.full_scale, cmyk=picture.cmyk))
 
 
 def _is_gray(scene: Scene) -> bool:
     """Say whether all colours of a picture are equal, as they are of few that are stored in three channels."""
     height, width = scene.size
-    return all(is_gray(scene.windows.window(Tile(top, 0, 256, width))[..., :3]) for top in range(0, height, 256))
+    return all(is_gray(scene.part(Tile(top, 0, 256, width))[0][..., :3]) for top in range(0, height, 256))
 
 
 def _look_for_noise(scene: Scene) -> NoiseEstimate:

@@ -47,6 +47,7 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     coding: Any = None  # how this format held pixels and metadata; its writer writes the same again
     duration: float | None = None  # milliseconds that a frame of an animation is shown
+    nodata: float | None = None  # the value of pixels that hold nothing, where the file says so
     mask: bool = False  # a page that says which pixels of another one count: not a picture to restore
 
     @property

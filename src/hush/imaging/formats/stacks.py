@@ -36,6 +36,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, STRIPS, SAMPLES = 256, 257, 258, 
 ROWS_PER_STRIP, STRIP_BYTES, PLANAR, TILES, TILE_BYTES, SUB_IMAGES = 278, 279, 284, 324, 325, 330
 LEAST, LARGEST, FORM = 340, 341, 339  # SMinSampleValue, SMaxSampleValue, SampleFormat
 IJ_COUNTS, IJ_METADATA = 50838, 50839
+NODATA = 42113  # GDAL_NODATA, a number as text
 DEPTH, METAMORPH = 32997, 33629  # ImageDepth; UIC2tag, with a value for each plane
 MOST = 65_536  # pages; a file that chains more is taken for damaged
 OLD_JPEG = 6  # a compression whose parts point at each other
@@ -226,6 +227,14 @@ def declared_white(tags: Mapping[int, Tag], significant: float | None) -> Range 
         return None
     white = significant or next((2.0**n - 1 for n in (8, 10, 12, 14) if 1 < high <= 2**n - 1), None)
     return white if white != 65_535 else None
+
+
+def declared_nodata(tags: Mapping[int, Tag]) -> float | None:
+    """Return the value that GDAL says pixels have that hold nothing; None if it says none, or no number."""
+    try:
+        return float(tags[NODATA].value.rstrip(b"\0 ")) if NODATA in tags else None
+    except ValueError:
+        return None
 
 
 def significant_white(description: Tag | None) -> float | None:

@@ -32,6 +32,7 @@ from hush.imaging.formats.stacks import (
     TILES,
     WIDTH,
     Page,
+    declared_nodata,
     declared_white,
     extract,
     find_pages,
@@ -136,7 +137,8 @@ def read_pages(data: Data) -> Pages:
             alone = extract(data, tags) if masking or len(found) > 1 else bytes(data)
             forget(data)
             picture = _picture(alone, page, native_tags(page.tags, order), is_big(data))
-            yield replace(picture, full_scale=declared_white(page.tags, significant))
+            white = declared_white(page.tags, significant)
+            yield replace(picture, full_scale=white, nodata=declared_nodata(page.tags))
 
     big = is_big(data) or sum(map(_bytes, found)) > LARGEST
     return Pages("tiff", len(found), pictures, coding=big)
