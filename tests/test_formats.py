@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,32 @@ def test_the_thumbnail_shows_the_restored_picture_and_nothing_moves(name: str, o
         assert len(written) == len(exif)
         assert written.endswith(b"maker notes behind it")
         assert written[:26] == exif[:26]
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
+@pytest.mark.parametrize("keyword", png.EXIF_KEYWORDS)
+def test_exif_in_a_text_of_png_travels_and_its_thumbnail_is_made_anew(
+    keyword: bytes, kind: bytes, tmp_path: Path
+) -> None:
+    exif = exif_with_thumbnail("<", encoded(np.asarray(Image.fromarray(NOISY).resize((160, 120)))))
+    profile = b"Exif\0\0" + exif
+    text = b"\nexif\n%8d\n%s\n" % (len(profile), profile.hex("\n", -36).encode())  # as ImageMagick writes it
+    content = keyword + b"\0" + (b"\0" + zlib.compress(text) if kind == b"zTXt" else text)
+    header, *rest = png.split(png.write(Picture(NOISY)))
+    (tmp_path / "x.png").write_bytes(png.join([header, (kind, content), *rest, (b"IEND", b"")]))
+    picture = read(tmp_path / "x.png")
+    assert picture.metadata.exif == exif
+    assert (kind, content) not in png.split(write(tmp_path / "y.png", replace(picture, pixels=CALM)).read_bytes())
+    for name in ("y.png", "y.jpg"):
+        written = read(write(tmp_path / name, replace(picture, pixels=CALM), overwrite=True)).metadata.exif
+        assert written is not None
+        assert len(written) == len(exif)
+        shown = thumbnail_of(written)
+        assert shown is not None
+        assert np.abs(shown.astype(int) - [200, 100, 50]).max() < 6
+    if keyword.endswith(b"exif"):  # Pillow knows no other
+        with Image.open(tmp_path / "y.png") as judge:
+            assert judge.getexif()[0x010F] == "Cam"
 
 
 def test_a_thumbnail_that_cannot_be_made_anew_is_dropped_and_blanked() -> None:

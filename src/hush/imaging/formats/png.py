@@ -22,6 +22,8 @@ Chunk = tuple[bytes, bytes]  # type, content
 
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 IPTC_KEYWORDS = (b"Raw profile type iptc", b"Raw profile type 8bim")  # no chunk of their own: what programs agree on
+EXIF_KEYWORDS = (b"Raw profile type exif", b"Raw profile type APP1")  # before there was eXIf; ImageMagick still does
+EXIF_HEAD = b"Exif\0\0"
 INCH = 0.0254  # metres
 LIMIT = 64 * 2**20  # bytes that a compressed profile or text may unfold to
 
@@ -108,6 +110,11 @@ def _fresh(chunk: Chunk, picture: Picture) -> Chunk:
     name, content = chunk
     if name == b"eXIf":
         return name, refreshed(content, picture) or b""
+    if name in (b"tEXt", b"zTXt") and content.startswith(EXIF_KEYWORDS):
+        profile = _profile(name, content) or b""
+        fresh = EXIF_HEAD + (refreshed(profile[len(EXIF_HEAD) :], picture) or b"")
+        kept = fresh == profile or not profile.startswith(EXIF_HEAD)
+        return chunk if kept else _profile_chunk(content.partition(b"\0")[0], fresh)
     if name == b"iTXt" and content.startswith(XMP_KEYWORD + b"\0") and picture.metadata.xmp:
         text = _text(content[len(XMP_KEYWORD) + 1 :]) or b""
         return chunk if plain_xmp(text) == text else (name, XMP_KEYWORD + b"\0\0\0\0\0" + picture.metadata.xmp)
@@ -177,7 +184,7 @@ def _palette_chunks(pixels: NDArray[np.uint8]) -> list[Chunk] | None:
 def _metadata(chunks: list[Chunk], *, gray: bool) -> Metadata:
     """Read what other formats can take over."""
     icc: bytes | None = png_profile(dict(reversed(chunks)), gray=gray)
-    exif = xmp = photoshop = dpi = None
+    exif = xmp = photoshop = dpi = old_exif = None
     for name, content in chunks:
         if name == b"iCCP":
             icc = _inflate(content.partition(b"\0")[2][1:]) or icc
@@ -189,19 +196,28 @@ def _metadata(chunks: list[Chunk], *, gray: bool) -> Metadata:
             across, down, _ = struct.unpack(">IIB", content)
             dpi = (across * INCH, down * INCH)
         elif name in (b"tEXt", b"zTXt") and content.startswith(IPTC_KEYWORDS):
-            photoshop = _resources(name, content)
-    return Metadata(icc, exif, xmp, photoshop, dpi)
+            resources = _profile(name, content) or b""
+            photoshop = without_previews(resources) if resources.startswith(RESOURCE) else None
+        elif name in (b"tEXt", b"zTXt") and content.startswith(EXIF_KEYWORDS):
+            profile = _profile(name, content) or b""
+            old_exif = profile[len(EXIF_HEAD) :] if profile.startswith(EXIF_HEAD) else old_exif
+    return Metadata(icc, exif or old_exif, xmp, photoshop, dpi)
 
 
-def _resources(name: bytes, content: bytes) -> bytes | None:
-    """Read Photoshop resources, which hold IPTC, from a text: lines of a name, a length, and hexadecimal digits."""
+def _profile(name: bytes, content: bytes) -> bytes | None:
+    """Read what a text holds in lines of a name, a length, and hexadecimal digits."""
     text = content.partition(b"\0")[2]
     lines = ((_inflate(text[1:]) or b"") if name == b"zTXt" else text).strip().split(b"\n", 2)
     try:
-        resources = bytes.fromhex(lines[2].decode("ascii"))
+        return bytes.fromhex(lines[2].decode("ascii"))
     except (IndexError, ValueError):
         return None
-    return without_previews(resources) if resources.startswith(RESOURCE) else None
+
+
+def _profile_chunk(keyword: bytes, profile: bytes) -> Chunk:
+    """Write what `_profile` reads."""
+    text = b"\n%s\n%8d\n%s\n" % (keyword.split()[-1], len(profile), profile.hex("\n", -36).encode())
+    return b"zTXt", keyword + b"\0\0" + zlib.compress(text)
 
 
 def _text(content: bytes) -> bytes | None:
@@ -222,8 +238,7 @@ def _chunks(metadata: Metadata) -> tuple[Chunk, ...]:
     if metadata.xmp:
         chunks.append((b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp))
     if metadata.photoshop:
-        text = b"\niptc\n%8d\n%s\n" % (len(metadata.photoshop), metadata.photoshop.hex().encode())
-        chunks.append((b"zTXt", IPTC_KEYWORDS[0] + b"\0\0" + zlib.compress(text)))
+        chunks.append(_profile_chunk(IPTC_KEYWORDS[0], metadata.photoshop))
     return tuple(chunks)
 
 
