@@ -20,6 +20,7 @@ from torch import nn
 
 from hush.learning.exporting import export
 from hush.learning.networks import build_network
+from hush.learning.updating import open_autocast
 from hush.restoring.runtimes import Runtime, open_runtime
 from hush.restoring.weights import Card, open_weights
 
@@ -39,13 +40,13 @@ def opened(spec: str, number: int, folder: Path, precision: str) -> tuple[nn.Mod
 
 
 def seconds_of_step(network: nn.Module) -> float:
-    """Time forward and backward in bf16, as `hush train` does, without the optimiser."""
+    """Time forward and backward in the precision that `hush train` takes here, without the optimiser."""
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch 2.13 leaves it out
     limits: Any = network.limits
     batch = torch.rand(BATCH, limits.channels, PATCH, PATCH).to(memory_format=torch.channels_last)
     inputs = {"sigma_map": torch.full((BATCH, 1, PATCH, PATCH), 0.1)} if limits.sigma_map else {}
     started = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16):
+    with open_autocast(torch.device("cpu"), "auto")():
         restored = network(batch, **inputs)
     restored.float().abs().mean().backward()
     return time.perf_counter() - started
