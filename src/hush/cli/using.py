@@ -1,4 +1,4 @@
-"""Commands for those who have a noisy picture: denoise, estimate, demo, doctor. They need no torch."""
+"""Commands for those who have a noisy picture: denoise, estimate, demo, serve, doctor. They need no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from hush.cli.console import bar, complain, number, say, say_json, show_table
 from hush.cli.denoising import FLAG, DenoiseCommand, WeightsOption, denoise
+from hush.cli.serving import serve
 from hush.errors import HushError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print JS
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command(cls=DenoiseCommand, rich_help_panel=PANEL)(denoise)
-    for command in (estimate, demo, doctor):
+    for command in (estimate, demo, serve, doctor):
         app.command(rich_help_panel=PANEL)(command)
 
 
@@ -48,12 +49,13 @@ def estimate(
     hush estimate holiday/ --json
     """
     from hush.imaging.finding import find_pictures
+    from hush.restoring.estimating import estimate_file
 
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     for path in find_pictures(files):
         try:
-            rows.append(_estimate(path))
+            rows.append({"file": path, **estimate_file(path)})
         except HushError as error:
             failures.append(str(error))
     if as_json:
@@ -90,24 +92,6 @@ def _estimate_details(entry: dict[str, Any]) -> dict[str, str]:
         "variance": f"{gain} x value + {offset}" if entry["varies"] else "alike in all tones, as far as was found",
         "JPEG": _quality(entry),
     }
-
-
-def _estimate(path: Path) -> dict[str, Any]:
-    from hush.imaging.arrays import decode, shown
-    from hush.imaging.estimation import estimate_noise
-    from hush.imaging.files import read_pages
-    from hush.imaging.gaps import find_gaps, present, without_gaps
-    from hush.imaging.ranges import value_range
-
-    picture = next(iter(read_pages(path)))  # of a stack or animation the first page speaks for all
-    gaps = find_gaps(picture.pixels, picture.nodata, cmyk=picture.cmyk)
-    told = present(picture.pixels, picture.nodata, cmyk=picture.cmyk)
-    scale = value_range(told, declared=picture.full_scale, cmyk=picture.cmyk)
-    pixels = picture.pixels if gaps is None else without_gaps(picture.pixels, gaps, scale)
-    image, encoding = decode(pixels, full_scale=scale, cmyk=picture.cmyk)
-    found = estimate_noise(shown(image, encoding, gaps, judged=True))
-    words = {name: getattr(found, name) for name in ("verdict", "kind", "white", "varies")}
-    return {"file": path, **vars(found), **words, "jpeg_quality": getattr(picture.coding, "quality", None)}
 
 
 def demo(

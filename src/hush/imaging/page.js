@@ -1,5 +1,5 @@
 // Before/after views: drag, tap or use the arrow keys; zoom in on single pixels.
-for (const figure of document.querySelectorAll(".compare")) {
+function compare(figure) {
   const [view, scroll, stage, line] = [".view", ".scroll", ".stage", ".line"].map((name) => figure.querySelector(name));
   const [left, right] = figure.querySelectorAll(".tag");
   const buttons = figure.querySelectorAll(".zoom button");
@@ -68,3 +68,5 @@ for (const figure of document.querySelectorAll(".compare")) {
 
   show(split);
 }
+
+document.querySelectorAll(".compare").forEach(compare);

@@ -1,0 +1,90 @@
+"""The command ``hush serve``."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from hush.cli.console import say
+from hush.cli.denoising import (
+    FLAG,
+    DeviceOption,
+    PrecisionOption,
+    QualityOption,
+    RuntimeOption,
+    WeightsOption,
+)
+from hush.errors import UsageError, need
+
+LOOPBACK = ("localhost", "127.0.0.1")
+
+
+def serve(
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen at; 0.0.0.0 for all of this machine, and then whoever reaches it may use it."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 picks a free one.")] = 8000,
+    opened: Annotated[bool, typer.Option("--open", metavar=FLAG, help="Open the page in a browser.")] = False,
+    max_upload: Annotated[str, typer.Option(metavar="SIZE", help="The largest file that is taken.")] = "1G",
+    weights: WeightsOption = "auto",
+    quality: QualityOption = "balanced",
+    runtime: RuntimeOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the processor.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What the process may hold, such as 2G; half of what is free.")
+    ] = None,
+) -> None:
+    """Denoise pictures in a browser, or from any program, over HTTP.
+
+    Opens a page to drop pictures on, with a before/after view, and an API that
+    takes a picture's file and returns it restored, in its own format. Nothing
+    leaves this machine, and nothing is kept. Ctrl-C ends it.
+
+    \b
+    hush serve --open
+    curl --data-binary @photo.jpg \\
+         'http://localhost:8000/api/denoise?strength=0.8&name=photo.jpg' -o clean.jpg
+    """
+    uvicorn = need("uvicorn", "web")
+    need("starlette", "web")
+    from hush.restoring.options import DenoiseOptions, read_bytes
+    from hush.web.app import create_app
+
+    options = DenoiseOptions(
+        weights=weights,
+        quality=quality,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        threads=threads,
+        max_memory=None if max_memory is None else read_bytes(max_memory),
+    )
+    listener = _listen(host, port)
+    alone = host in LOOPBACK
+    app = create_app(options, max_upload=read_bytes(max_upload), hosts=LOOPBACK if alone else ("*",))
+    address = f"http://{'localhost' if alone else host}:{listener.getsockname()[1]}"
+    say(f"hush serves at {address}   (Ctrl-C ends it)")
+    if opened:
+        import webbrowser
+
+        webbrowser.open(address)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    with suppress(KeyboardInterrupt):  # the way to end it
+        server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take a port; raises UsageError where that cannot be."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        advice = "Another --port, or 0 for a free one" if port else "Check --host"
+        raise UsageError(f"{host}:{port}: cannot listen there ({error.strerror or error}). {advice}") from error

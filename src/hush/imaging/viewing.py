@@ -1,0 +1,43 @@
+"""The picture of a file as an image to look at: for those who judge its noise, and for browsers."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hush.imaging.arrays import FULL_SCALES, Encoding, decode
+from hush.imaging.formats.picture import Picture
+from hush.imaging.formats.travel import turned
+from hush.imaging.gaps import find_gaps, present, without_gaps
+from hush.imaging.ranges import value_range
+
+QUALITY = 92  # of a preview
+
+
+def image_of(picture: Picture) -> tuple[NDArray[np.float32], Encoding, NDArray[np.bool_] | None]:
+    """Return a picture's image (H, W, C) in its own range, how it was held, and where its gaps are (H, W)."""
+    gaps = find_gaps(picture.pixels, picture.nodata, cmyk=picture.cmyk)
+    told = present(picture.pixels, picture.nodata, cmyk=picture.cmyk)
+    scale = value_range(told, declared=picture.full_scale, cmyk=picture.cmyk)
+    pixels = picture.pixels if gaps is None else without_gaps(picture.pixels, gaps, scale)
+    return *decode(pixels, full_scale=scale, cmyk=picture.cmyk), gaps
+
+
+def preview(picture: Picture) -> bytes:
+    """Return a picture as a JPEG that any browser shows: upright, 8 bit, white where transparent, its profile kept."""
+    from PIL import Image
+
+    image, encoding, _ = image_of(turned(picture))
+    if picture.cmyk:
+        image = (1 - image[..., :3]) * (1 - image[..., 3:])
+    if encoding.alpha is not None:
+        share = (encoding.alpha / FULL_SCALES[encoding.dtype.str[1:]]).astype(np.float32)[..., np.newaxis]
+        image = image * share + (1 - share)
+    eight = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    profile = None if picture.cmyk else picture.metadata.icc
+    shown = Image.fromarray(eight[..., 0] if eight.shape[2] == 1 else eight)
+    shown.save(buffer, "JPEG", quality=QUALITY, subsampling=0, icc_profile=profile)
+    return buffer.getvalue()

@@ -1,0 +1,315 @@
+"""The server: pictures come as the body of a request and go back restored, in their own format.
+
+    POST /api/denoise?strength=0.8&name=photo.jpg    the restored file; what was found is in the header X-Hush-Result
+    POST /api/estimate?name=photo.jpg                how noisy it is, as JSON
+    POST /api/preview?name=scan.tif                  a JPEG of it, for browsers that do not show its format
+    GET  /api/progress/JOB                           tiles done and in all, of a request that was given ``job=JOB``
+    GET  /api                                        version, weights and options
+    GET  /                                           the page
+
+One picture is restored at a time, by all processors; others wait. An error is ``{"error": "..."}``. Nothing is kept:
+what was sent lies in a temporary folder until its answer has gone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from hush.errors import HushError, PictureError, UsageError
+from hush.imaging.ranges import read_range
+from hush.names import nearest
+from hush.restoring.denoising import denoise_file
+from hush.restoring.options import DenoiseOptions, read_sigma
+from hush.restoring.tiers import AUTO
+from hush.restoring.weights import WEIGHTS
+
+LOOPBACK = ("localhost", "127.0.0.1")
+MAX_UPLOAD = 2**30
+RESULT = "X-Hush-Result"
+STATIC = {
+    "page.css": ("hush.imaging", "text/css"),
+    "page.js": ("hush.imaging", "text/javascript"),
+    "app.css": ("hush.web", "text/css"),
+    "app.js": ("hush.web", "text/javascript"),
+}
+POLICY = "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+SAFE = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+WAIT = 0.5  # seconds between two looks at whether who asked is still there
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "weights": str,
+    "quality": str,
+    "sigma": read_sigma,
+    "strength": float,
+    "keep_detail": float,
+    "keep_grain": float,
+    "only": str,
+    "range": read_range,
+}
+"""What may be asked of a restoration, and how it is read."""
+
+
+class Stopped(HushError):
+    """Who asked has gone."""
+
+
+class TooLarge(HushError):
+    """More bytes than are taken."""
+
+
+STATUS = {UsageError: 400, TooLarge: 413, PictureError: 422, Stopped: 499}
+
+
+def create_app(
+    options: DenoiseOptions | None = None,
+    *,
+    max_upload: int = MAX_UPLOAD,
+    hosts: Sequence[str] = LOOPBACK,
+) -> Starlette:
+    """Return the server as an ASGI application.
+
+    Args:
+        options: how to denoise, unless a request says otherwise.
+        max_upload: bytes that a picture may have.
+        hosts: names by which the server may be called, ``*`` for any; others are refused, so that a page of another
+            site cannot reach a server on its reader's machine under a name of its own (DNS rebinding).
+    """
+    server = _Server(options or DenoiseOptions(), max_upload)
+    return Starlette(
+        routes=[
+            Route("/", _page),
+            Route("/static/{name}", _static),
+            Route("/api", server.about),
+            Route("/api/denoise", server.denoise, methods=["POST"]),
+            Route("/api/estimate", server.estimate, methods=["POST"]),
+            Route("/api/preview", server.preview, methods=["POST"]),
+            Route("/api/progress/{job}", server.progress),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+        exception_handlers={HushError: _error, ClientDisconnect: _error},
+    )
+
+
+@dataclass(frozen=True)
+class _Upload:
+    """A picture that was sent."""
+
+    folder: Path
+    source: Path
+    name: str
+    """What its sender calls it; empty if it was not said."""
+
+
+class _Server:
+    """What requests share: how to denoise, who is at work, and how far."""
+
+    def __init__(self, options: DenoiseOptions, max_upload: int) -> None:
+        self._options = options
+        self._max_upload = max_upload
+        self._alone = anyio.CapacityLimiter(1)
+        self._progress: dict[str, tuple[int, int]] = {}
+
+    async def about(self, request: Request) -> Response:
+        """Say what there is."""
+        options = {name: getattr(self._options, name) for name in READERS}
+        weights = sorted({AUTO, *WEIGHTS, str(self._options.weights)})
+        about = {"version": version("hush"), "weights": weights, "options": options, "max_upload": self._max_upload}
+        return JSONResponse(json.loads(json.dumps(about, default=str)), headers=SAFE)
+
+    async def denoise(self, request: Request) -> Response:
+        """Restore a picture."""
+        _check_origin(request)
+        options, name, job, suffix = self._asked(request.query_params)
+        upload = await self._receive(request, name)
+
+        def work(stop: threading.Event) -> tuple[Path, dict[str, str]]:
+            def tell(done: int, total: int) -> None:
+                if stop.is_set():
+                    raise Stopped("stopped")
+                if job:
+                    self._progress[job] = done, total
+
+            from hush.imaging.finding import output_path
+
+            target = output_path(upload.source)
+            target = target.with_suffix(suffix) if suffix else target
+            result = denoise_file(upload.source, target, options, progress=tell)
+            told = {k: v for k, v in vars(result).items() if k not in ("source", "target")}
+            return target, {RESULT: json.dumps(told, default=str)}
+
+        try:
+            target, headers = await self._at_work(request, work)
+        except BaseException as error:
+            shutil.rmtree(upload.folder, ignore_errors=True)
+            raise _without_folder(error, upload) from error
+        finally:
+            self._progress.pop(job, None)
+        return FileResponse(
+            target,
+            filename=f"{Path(upload.name).stem or 'picture'}-hush{target.suffix}",
+            headers=headers | SAFE,
+            background=BackgroundTask(shutil.rmtree, upload.folder, ignore_errors=True),
+        )
+
+    async def estimate(self, request: Request) -> Response:
+        """Say how noisy a picture is."""
+        from hush.restoring.estimating import estimate_file
+
+        found = await self._of_upload(request, estimate_file)
+        return JSONResponse(json.loads(json.dumps(found, default=str)), headers=SAFE)
+
+    async def preview(self, request: Request) -> Response:
+        """Show a picture as browsers can."""
+        from hush.imaging.files import read_pages
+        from hush.imaging.viewing import preview
+
+        shown = await self._of_upload(request, lambda path: preview(next(iter(read_pages(path)))))
+        return Response(shown, media_type="image/jpeg", headers=SAFE)
+
+    async def progress(self, request: Request) -> Response:
+        """Say how far a job is."""
+        done, total = self._progress.get(request.path_params["job"], (0, 0))
+        return JSONResponse({"done": done, "total": total}, headers=SAFE)
+
+    async def _of_upload(self, request: Request, work: Callable[[Path], Any]) -> Any:
+        """Do something with a picture that is sent, and forget it."""
+        _check_origin(request)
+        unknown = set(request.query_params) - {"name"}
+        if unknown:
+            raise UsageError(f"there is no option {min(unknown)!r} here; name is the only one")
+        upload = await self._receive(request, request.query_params.get("name", ""))
+        try:
+            return await self._at_work(request, lambda stop: work(upload.source))
+        except BaseException as error:
+            raise _without_folder(error, upload) from error
+        finally:
+            shutil.rmtree(upload.folder, ignore_errors=True)
+
+    def _asked(self, query: Mapping[str, str]) -> tuple[DenoiseOptions, str, str, str]:
+        """Read what a request asks for: options, the picture's name, a job's name, the suffix of another format."""
+        from hush.imaging.formats import SUFFIXES
+
+        others = {"name": "", "job": "", "as": ""}
+        given: dict[str, Any] = {}
+        for key, text in query.items():
+            if key in others:
+                others[key] = text
+            elif key in READERS:
+                try:
+                    given[key] = READERS[key](text)
+                except ValueError:
+                    raise UsageError(f"{key} is {text!r}; it must be a number") from None
+            else:
+                raise UsageError(f"there is no option {key!r}{nearest(key, [*READERS, *others])}")
+        allowed = {AUTO, *WEIGHTS, str(self._options.weights)}
+        if given.get("weights", AUTO) not in allowed:
+            raise UsageError(f"weights is {given['weights']!r}; it must be one of {', '.join(sorted(allowed))}")
+        suffix = others["as"] and "." + others["as"].lower().removeprefix(".")
+        if suffix and suffix not in SUFFIXES:
+            raise UsageError(f"as is {others['as']!r}; it must be a suffix of pictures, such as png or tif")
+        return replace(self._options, **given), others["name"], others["job"][:64], suffix
+
+    async def _receive(self, request: Request, name: str) -> _Upload:
+        """Take what is sent into a folder of its own, under a name of which only the suffix is the sender's."""
+        from hush.imaging.finding import is_picture
+
+        folder = Path(tempfile.mkdtemp(prefix="hush-"))
+        suffix = Path(name).suffix if is_picture(name) else ""
+        upload = _Upload(folder, folder / f"picture{suffix}", Path(name.replace("\\", "/")).name)
+        size = 0
+        try:
+            with upload.source.open("wb") as file:
+                async for part in request.stream():
+                    size += len(part)
+                    if size > self._max_upload:
+                        raise TooLarge(f"the picture has more than {self._max_upload:,} bytes. Use hush denoise for it")
+                    file.write(part)
+            if size == 0:
+                raise UsageError(
+                    "the request has no body; send the picture's file as it is, such as curl --data-binary @photo.jpg"
+                )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return upload
+
+    async def _at_work(self, request: Request, work: Callable[[threading.Event], Any]) -> Any:
+        """Run work in a thread when it is its turn; its event is set once who asked has gone."""
+        stop = threading.Event()
+        outcome: list[Any] = []
+        failures: list[Exception] = []
+
+        def run() -> None:
+            try:
+                if stop.is_set():
+                    raise Stopped("stopped")
+                outcome.append(work(stop))
+            except Exception as error:
+                failures.append(error)
+
+        async def watch() -> None:
+            while not await request.is_disconnected():
+                await anyio.sleep(WAIT)
+            stop.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            await to_thread.run_sync(run, limiter=self._alone)
+            group.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+        return outcome[0]
+
+
+def _check_origin(request: Request) -> None:
+    """Raise UsageError where the page of another site sends pictures."""
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise UsageError("pages of other sites may not use this server")
+
+
+def _without_folder(error: BaseException, upload: _Upload) -> BaseException:
+    """Return an error that calls the picture as its sender does."""
+    if not isinstance(error, HushError):
+        return error
+    said = str(error).replace(str(upload.source), upload.name or "the picture").replace(f"{upload.folder}/", "")
+    return type(error)(said)
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
+    if isinstance(error, HushError) and error.exit_code == 2:
+        status = 400
+    return JSONResponse({"error": " ".join(str(error).split())}, status, headers=SAFE)
+
+
+async def _page(request: Request) -> Response:
+    content = files("hush.web").joinpath("static/index.html").read_bytes()
+    return Response(content, media_type="text/html", headers=SAFE | {"Content-Security-Policy": POLICY})
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in STATIC:
+        return JSONResponse({"error": f"there is no {name}"}, 404)
+    package, kind = STATIC[name]
+    place = files(package).joinpath(name if package == "hush.imaging" else f"static/{name}")
+    return Response(place.read_bytes(), media_type=kind, headers=SAFE)
