@@ -39,8 +39,8 @@ def test_importing_hush_imports_nothing_heavy():
 
 def test_every_module_of_the_base_install_imports_without_the_learning_wing():
     code = """
-import importlib, pkgutil, hush.imaging, hush.restoring, hush.cli
-for package in (hush.imaging, hush.restoring, hush.cli):
+import importlib, pkgutil, hush.imaging, hush.restoring, hush.web, hush.cli
+for package in (hush.imaging, hush.restoring, hush.web, hush.cli):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 assert not {"torch", "hush.learning"} & set(sys.modules)
@@ -58,6 +58,20 @@ assert run(["denoise", {str(photos[0])!r}, "-o", "out.png", "--sigma", "25", "--
     done = without(code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.png").exists()
+
+
+def test_serve_works_without_the_learning_wing(tmp_path, photos):
+    weights = write_tiny(tmp_path / "tiny.onnx")
+    code = f"""
+from starlette.testclient import TestClient
+from hush.restoring.options import DenoiseOptions
+from hush.web.app import create_app
+client = TestClient(create_app(DenoiseOptions(weights={str(weights)!r})), base_url="http://localhost")
+assert client.get("/").status_code == 200
+assert client.post("/api/denoise?sigma=25", content=open({str(photos[0])!r}, "rb").read()).status_code == 200
+"""
+    done = without(code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("line", ["train gaussian", "export gaussian -o x.onnx"])
@@ -102,7 +116,9 @@ def test_a_wheel_carries_weights_recipes_photographs_and_the_page(tmp_path):
     wheel = next(builders.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    data = [p for p in PACKAGE.rglob("*") if p.suffix in (".onnx", ".toml", ".jpg", ".md", ".css", ".js", ".typed")]
+    data = [
+        p for p in PACKAGE.rglob("*") if p.suffix in (".onnx", ".toml", ".jpg", ".md", ".css", ".js", ".html", ".typed")
+    ]
     assert len(data) > 8
     assert {p.relative_to(PACKAGE.parent).as_posix() for p in data} <= names
     assert not [name for name in names if name.endswith((".pyc", ".npz")) or "test" in name]

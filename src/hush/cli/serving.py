@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ from hush.cli.denoising import (
 )
 from hush.errors import UsageError, need
 
-LOOPBACK = ("localhost", "127.0.0.1")
+PATIENCE = 10  # seconds that a tile may still take when the server is to end
 
 
 def serve(
@@ -29,7 +29,9 @@ def serve(
             help="Address to listen at; 0.0.0.0 for all of this machine, and then whoever reaches it may use it."
         ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 picks a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen at; 0 picks a free one.")
+    ] = 8000,
     opened: Annotated[bool, typer.Option("--open", metavar=FLAG, help="Open the page in a browser.")] = False,
     max_upload: Annotated[str, typer.Option(metavar="SIZE", help="The largest file that is taken.")] = "1G",
     weights: WeightsOption = "auto",
@@ -50,13 +52,13 @@ def serve(
 
     \b
     hush serve --open
-    curl --data-binary @photo.jpg \\
-         'http://localhost:8000/api/denoise?strength=0.8&name=photo.jpg' -o clean.jpg
+    curl --data-binary @photo.jpg -o clean.jpg \\
+         'http://localhost:8000/api/denoise?strength=0.8'
     """
     uvicorn = need("uvicorn", "web")
     need("starlette", "web")
     from hush.restoring.options import DenoiseOptions, read_bytes
-    from hush.web.app import create_app
+    from hush.web.app import LOOPBACK, create_app
 
     options = DenoiseOptions(
         weights=weights,
@@ -76,9 +78,15 @@ def serve(
         import webbrowser
 
         webbrowser.open(address)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=PATIENCE)
+
+    class Server(uvicorn.Server):  # type: ignore[name-defined, misc]  # it is imported when it is needed
+        def handle_exit(self, *signal: Any) -> None:
+            app.state.end()
+            super().handle_exit(*signal)
+
     with suppress(KeyboardInterrupt):  # the way to end it
-        server.run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -87,4 +95,6 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         advice = "Another --port, or 0 for a free one" if port else "Check --host"
-        raise UsageError(f"{host}:{port}: cannot listen there ({error.strerror or error}). {advice}") from error
+        raise UsageError(
+            f"{host}:{port}: cannot listen there ({(error.strerror or str(error)).partition(' (')[0]}). {advice}"
+        ) from error

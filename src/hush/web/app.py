@@ -28,6 +28,7 @@ import anyio
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -53,6 +54,8 @@ STATIC = {
 }
 POLICY = "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 SAFE = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+TILE = 1024  # pixels a side, at most: one tile is how often progress is told, and how soon work is stopped
+OWN = "own"  # what weights that the server was started with are called, if they are none that ship
 WAIT = 0.5  # seconds between two looks at whether who asked is still there
 
 READERS: dict[str, Callable[[str], Any]] = {
@@ -92,9 +95,12 @@ def create_app(
         max_upload: bytes that a picture may have.
         hosts: names by which the server may be called, ``*`` for any; others are refused, so that a page of another
             site cannot reach a server on its reader's machine under a name of its own (DNS rebinding).
+
+    ``app.state.end()`` lets what is being restored stop at its next tile, so that the server can end.
     """
-    server = _Server(options or DenoiseOptions(), max_upload)
-    return Starlette(
+    options = options or DenoiseOptions()
+    server = _Server(replace(options, tile=options.tile or TILE), max_upload)
+    app = Starlette(
         routes=[
             Route("/", _page),
             Route("/static/{name}", _static),
@@ -105,8 +111,10 @@ def create_app(
             Route("/api/progress/{job}", server.progress),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
-        exception_handlers={HushError: _error, ClientDisconnect: _error},
+        exception_handlers={HushError: _error, ClientDisconnect: _error, HTTPException: _error, Exception: _error},
     )
+    app.state.end = server.ending.set
+    return app
 
 
 @dataclass(frozen=True)
@@ -124,16 +132,21 @@ class _Server:
 
     def __init__(self, options: DenoiseOptions, max_upload: int) -> None:
         self._options = options
+        self._weights: dict[str, str | Path] = {name: name for name in sorted({AUTO, *WEIGHTS})}
+        if options.weights not in self._weights:
+            self._weights[OWN] = options.weights  # where they lie is nobody's business
         self._max_upload = max_upload
-        self._alone = anyio.CapacityLimiter(1)
+        self.ending = threading.Event()
+        self._restoring = anyio.CapacityLimiter(1)
+        self._looking = anyio.CapacityLimiter(2)
         self._progress: dict[str, tuple[int, int]] = {}
 
     async def about(self, request: Request) -> Response:
         """Say what there is."""
         options = {name: getattr(self._options, name) for name in READERS}
-        weights = sorted({AUTO, *WEIGHTS, str(self._options.weights)})
-        about = {"version": version("hush"), "weights": weights, "options": options, "max_upload": self._max_upload}
-        return JSONResponse(json.loads(json.dumps(about, default=str)), headers=SAFE)
+        options["weights"] = OWN if OWN in self._weights else options["weights"]
+        about = {"version": version("hush"), "weights": list(self._weights), "options": options}
+        return JSONResponse(about | {"max_upload": self._max_upload}, headers=SAFE)
 
     async def denoise(self, request: Request) -> Response:
         """Restore a picture."""
@@ -143,7 +156,7 @@ class _Server:
 
         def work(stop: threading.Event) -> tuple[Path, dict[str, str]]:
             def tell(done: int, total: int) -> None:
-                if stop.is_set():
+                if stop.is_set() or self.ending.is_set():
                     raise Stopped("stopped")
                 if job:
                     self._progress[job] = done, total
@@ -157,7 +170,7 @@ class _Server:
             return target, {RESULT: json.dumps(told, default=str)}
 
         try:
-            target, headers = await self._at_work(request, work)
+            target, headers = await _at_work(request, work, self._restoring)
         except BaseException as error:
             shutil.rmtree(upload.folder, ignore_errors=True)
             raise _without_folder(error, upload) from error
@@ -198,7 +211,7 @@ class _Server:
             raise UsageError(f"there is no option {min(unknown)!r} here; name is the only one")
         upload = await self._receive(request, request.query_params.get("name", ""))
         try:
-            return await self._at_work(request, lambda stop: work(upload.source))
+            return await _at_work(request, lambda stop: work(upload.source), self._looking)
         except BaseException as error:
             raise _without_folder(error, upload) from error
         finally:
@@ -220,18 +233,26 @@ class _Server:
                     raise UsageError(f"{key} is {text!r}; it must be a number") from None
             else:
                 raise UsageError(f"there is no option {key!r}{nearest(key, [*READERS, *others])}")
-        allowed = {AUTO, *WEIGHTS, str(self._options.weights)}
-        if given.get("weights", AUTO) not in allowed:
-            raise UsageError(f"weights is {given['weights']!r}; it must be one of {', '.join(sorted(allowed))}")
+        if "weights" in given:
+            if given["weights"] not in self._weights:
+                raise UsageError(f"weights is {given['weights']!r}; it must be one of {', '.join(self._weights)}")
+            given["weights"] = self._weights[given["weights"]]
         suffix = others["as"] and "." + others["as"].lower().removeprefix(".")
         if suffix and suffix not in SUFFIXES:
             raise UsageError(f"as is {others['as']!r}; it must be a suffix of pictures, such as png or tif")
         return replace(self._options, **given), others["name"], others["job"][:64], suffix
 
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"the picture has more than {self._max_upload:,} bytes; allow more with hush serve --max-upload"
+        )
+
     async def _receive(self, request: Request, name: str) -> _Upload:
         """Take what is sent into a folder of its own, under a name of which only the suffix is the sender's."""
         from hush.imaging.finding import is_picture
 
+        if int(request.headers.get("content-length", 0)) > self._max_upload:
+            raise self._too_large()
         folder = Path(tempfile.mkdtemp(prefix="hush-"))
         suffix = Path(name).suffix if is_picture(name) else ""
         upload = _Upload(folder, folder / f"picture{suffix}", Path(name.replace("\\", "/")).name)
@@ -241,7 +262,7 @@ class _Server:
                 async for part in request.stream():
                     size += len(part)
                     if size > self._max_upload:
-                        raise TooLarge(f"the picture has more than {self._max_upload:,} bytes. Use hush denoise for it")
+                        raise self._too_large()
                     file.write(part)
             if size == 0:
                 raise UsageError(
@@ -252,32 +273,36 @@ class _Server:
             raise
         return upload
 
-    async def _at_work(self, request: Request, work: Callable[[threading.Event], Any]) -> Any:
-        """Run work in a thread when it is its turn; its event is set once who asked has gone."""
-        stop = threading.Event()
-        outcome: list[Any] = []
-        failures: list[Exception] = []
 
-        def run() -> None:
-            try:
-                if stop.is_set():
-                    raise Stopped("stopped")
-                outcome.append(work(stop))
-            except Exception as error:
-                failures.append(error)
+async def _at_work(request: Request, work: Callable[[threading.Event], Any], limiter: anyio.CapacityLimiter) -> Any:
+    """Run work in a thread when it is its turn; its event is set once who asked has gone, or the server ends."""
+    stop = threading.Event()
+    outcome: list[Any] = []
+    failures: list[Exception] = []
 
-        async def watch() -> None:
-            while not await request.is_disconnected():
-                await anyio.sleep(WAIT)
-            stop.set()
+    def run() -> None:
+        try:
+            if stop.is_set():
+                raise Stopped("stopped")
+            outcome.append(work(stop))
+        except Exception as error:
+            failures.append(error)
 
+    async def watch() -> None:
+        while not await request.is_disconnected():
+            await anyio.sleep(WAIT)
+        stop.set()
+
+    try:
         async with anyio.create_task_group() as group:
             group.start_soon(watch)
-            await to_thread.run_sync(run, limiter=self._alone)
+            await to_thread.run_sync(run, abandon_on_cancel=True, limiter=limiter)
             group.cancel_scope.cancel()
-        if failures:
-            raise failures[0]
-        return outcome[0]
+    finally:
+        stop.set()
+    if failures:
+        raise failures[0]
+    return outcome[0]
 
 
 def _check_origin(request: Request) -> None:
@@ -295,10 +320,15 @@ def _without_folder(error: BaseException, upload: _Upload) -> BaseException:
 
 
 async def _error(request: Request, error: Exception) -> Response:
-    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
-    if isinstance(error, HushError) and error.exit_code == 2:
-        status = 400
-    return JSONResponse({"error": " ".join(str(error).split())}, status, headers=SAFE)
+    """Answer with what went wrong, as JSON; what was not foreseen is told by its name, and logged."""
+    if isinstance(error, HushError):
+        status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
+        status, text = (400 if error.exit_code == 2 else status), str(error)
+    elif isinstance(error, HTTPException):
+        status, text = error.status_code, error.detail
+    else:
+        status, text = 500, f"{type(error).__name__}: {error}. Please report it"
+    return JSONResponse({"error": " ".join(text.split())}, status, headers=SAFE)
 
 
 async def _page(request: Request) -> Response:
@@ -309,7 +339,7 @@ async def _page(request: Request) -> Response:
 async def _static(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in STATIC:
-        return JSONResponse({"error": f"there is no {name}"}, 404)
+        raise HTTPException(404)
     package, kind = STATIC[name]
     place = files(package).joinpath(name if package == "hush.imaging" else f"static/{name}")
     return Response(place.read_bytes(), media_type=kind, headers=SAFE)

@@ -28,15 +28,14 @@ async function failure(answer) {
 
 // The address of something that a browser can show: the file itself, or a JPEG that the server makes of it.
 async function visible(file, name) {
-  const address = URL.createObjectURL(file);
   const image = new Image();
-  image.src = address;
   try {
     if (DEEPER.test(name)) throw new Error("not shown by all browsers");
+    image.src = URL.createObjectURL(file);
     await image.decode();
     return image;
   } catch {
-    URL.revokeObjectURL(address);
+    URL.revokeObjectURL(image.src);
     const answer = await fetch("api/preview?" + new URLSearchParams({ name }), { method: "POST", body: file });
     if (!answer.ok) throw new Error(await failure(answer));
     image.src = URL.createObjectURL(await answer.blob());
@@ -70,6 +69,7 @@ class Picture {
     this.part(".cancel").addEventListener("click", () => this.stop?.abort());
     this.part(".remove").addEventListener("click", () => {
       this.stop?.abort();
+      this.forget();
       this.card.remove();
     });
     list.prepend(this.card);
@@ -84,6 +84,10 @@ class Picture {
     const told = this.part(".told");
     told.textContent = text;
     told.classList.toggle("failed", failed);
+  }
+
+  forget() { // what the browser keeps for the last result
+    for (const part of this.card.querySelectorAll("img[src], a[href]")) URL.revokeObjectURL(part.src ?? part.href);
   }
 
   async start() {
@@ -126,6 +130,7 @@ class Picture {
   async show(answer) {
     const told = JSON.parse(answer.headers.get("X-Hush-Result"));
     const restored = await answer.blob();
+    this.forget();
     const name = /filename\*=utf-8''([^;]+)/i.exec(answer.headers.get("Content-Disposition"));
     const plain = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition"));
     const link = this.part(".button");
@@ -166,7 +171,7 @@ controls.addEventListener("submit", (event) => event.preventDefault());
 
 (async () => {
   const about = await (await fetch("api")).json();
-  const names = { auto: "as each picture needs", photo: "of a camera (photo)", gaussian: "white (gaussian)" };
+  const names = { auto: "as each picture needs", photo: "of a camera (photo)", gaussian: "white (gaussian)", own: "as the server's own weights know" };
   const shown = about.weights.filter((name) => name in names || name === about.options.weights);
   const select = controls.elements.weights;
   for (const name of shown) select.add(new Option(names[name] ?? name, name, false, name === about.options.weights));

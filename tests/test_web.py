@@ -1,0 +1,265 @@
+"""The server: pictures go in and come out over HTTP, and nothing of them stays."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from starlette.testclient import TestClient
+
+from conftest import HERE
+from hush.cli import run
+from hush.imaging.files import Picture, read, write
+from hush.imaging.formats.picture import Metadata
+from hush.imaging.viewing import preview
+from hush.restoring.denoising import DenoiseOptions, denoise_file
+from hush.web.app import RESULT, create_app
+from tiny import darkening_numbers, write_tiny
+
+CAT = HERE / "data" / "cat.png"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_tiny(tmp_path_factory.mktemp("weights") / "tiny.onnx", numbers=darkening_numbers()))
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the server keeps what it is sent."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    return tmp_path / "scratch"
+
+
+@pytest.fixture
+def client(tiny: str, scratch: Path) -> Iterator[TestClient]:
+    app = create_app(DenoiseOptions(weights=tiny), max_upload=2**20)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        yield client
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_picture_comes_back_as_the_command_restores_it(client: TestClient, tiny: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (40, 60, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", description="a note")
+    answer = client.post("/api/denoise?sigma=40&strength=0.5&name=a.tif", content=(tmp_path / "a.tif").read_bytes())
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/tiff"
+    assert answer.headers["content-disposition"] == 'attachment; filename="a-hush.tif"'
+    (tmp_path / "served.tif").write_bytes(answer.content)
+    options = DenoiseOptions(40, 0.5, weights=tiny)
+    expected = read(denoise_file(tmp_path / "a.tif", tmp_path / "expected.tif", options).target).pixels
+    served = read(tmp_path / "served.tif")
+    assert served.pixels.dtype == np.uint16
+    assert np.array_equal(served.pixels, expected)
+    assert not np.array_equal(expected, values)
+    told = json.loads(answer.headers[RESULT])
+    assert told["size"] == [60, 40]
+    assert told["sigma"] == 40
+    assert told["remarks"] == []
+
+
+def test_the_content_tells_the_format_and_another_may_be_asked_for(client: TestClient) -> None:
+    nameless = client.post("/api/denoise?strength=0", content=CAT.read_bytes())
+    assert nameless.content == CAT.read_bytes()
+    assert "picture-hush" in nameless.headers["content-disposition"]
+    other = client.post("/api/denoise?as=webp&name=../../no%20cat.png", content=CAT.read_bytes())
+    assert other.content[:4] == b"RIFF"
+    assert "no%20cat-hush.webp" in other.headers["content-disposition"]
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "status", "words"),
+    [
+        ("strenth=1", b"x", 400, "there is no option 'strenth' (did you mean 'strength'?)"),
+        ("strength=2", b"x", 400, "strength is 2.0; it must be a number from 0 to 1"),
+        ("strength=a", b"x", 400, "strength is 'a'; it must be a number"),
+        ("sigma=x", b"x", 400, "sigma is 'x'; it must be auto or a number"),
+        ("range=x", b"x", 400, "range is 'x'"),
+        ("weights=/etc/passwd", b"x", 400, "weights is '/etc/passwd'; it must be one of auto, gaussian"),
+        ("as=exe", b"x", 400, "as is 'exe'; it must be a suffix of pictures"),
+        ("", b"", 400, "the request has no body"),
+        ("name=a.jpg", b"no picture at all", 422, "a.jpg: no picture (it begins with"),
+        ("", b"no picture at all", 422, "the picture: no picture (it begins with"),
+        ("", bytes(2**20 + 1), 413, "the picture has more than 1,048,576 bytes"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(client: TestClient, query: str, content: bytes, status: int, words: str) -> None:
+    answer = client.post(f"/api/denoise?{query}", content=content)
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith(words)
+    assert "hush-" not in answer.json()["error"]  # the name of its temporary folder
+
+
+def test_a_body_of_unknown_length_ends_at_the_limit(client: TestClient) -> None:
+    answer = client.post("/api/denoise", content=(bytes(2**18) for _ in range(5)))
+    assert answer.status_code == 413
+
+
+def test_what_a_format_does_not_hold_is_told(client: TestClient, tmp_path: Path) -> None:
+    write(tmp_path / "a.png", Picture(np.full((8, 8, 4), 128, np.uint8)))
+    answer = client.post("/api/denoise?as=jpg&name=a.png", content=(tmp_path / "a.png").read_bytes())
+    assert answer.status_code == 422
+    assert "alpha" in answer.json()["error"]
+
+
+def test_other_sites_and_other_names_are_refused(client: TestClient) -> None:
+    crossing = client.post("/api/denoise", content=CAT.read_bytes(), headers={"sec-fetch-site": "cross-site"})
+    assert crossing.status_code == 400
+    assert crossing.json()["error"] == "pages of other sites may not use this server"
+    assert client.get("/api", headers={"host": "evil.example"}).status_code == 400
+    assert client.get("/nowhere").json() == {"error": "Not Found"}
+    assert client.get("/static/app.py").status_code == 404
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "style=" not in page.text  # the policy forbids it
+    found = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(found) >= 5
+    for address in found:
+        assert address == "data:," or client.get("/" + address).status_code == 200
+    assert "http" not in page.text
+
+
+def test_what_there_is(client: TestClient) -> None:
+    about = client.get("/api").json()
+    assert {"auto", "photo", "gaussian"} < set(about["weights"])
+    assert about["options"]["strength"] == 1
+    assert about["options"]["weights"] == "own"  # where they lie is not told
+    assert client.get("/api/progress/none").json() == {"done": 0, "total": 0}
+
+
+def test_noise_is_estimated(client: TestClient, tmp_path: Path) -> None:
+    values = np.clip(np.random.default_rng(0).normal(128, 20, (96, 128)), 0, 255).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    found = client.post("/api/estimate", content=(tmp_path / "a.png").read_bytes()).json()
+    assert found["sigma"] == pytest.approx(20, rel=0.1)
+    assert found["verdict"] == "strong"
+    assert client.post("/api/estimate?sigma=3", content=b"x").status_code == 400
+
+
+def test_previews_are_upright_and_as_bright_as_the_picture(client: TestClient, tmp_path: Path) -> None:
+    values = np.zeros((20, 30), np.uint16)
+    values[:, :15] = 4095
+    exif = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+    write(tmp_path / "a.png", Picture(values, metadata=Metadata(exif=exif)))
+    answer = client.post("/api/preview?name=a.png", content=(tmp_path / "a.png").read_bytes())
+    assert answer.headers["content-type"] == "image/jpeg"
+    (tmp_path / "a.jpg").write_bytes(answer.content)
+    shown = read(tmp_path / "a.jpg").pixels.astype(int)
+    assert shown.shape == (30, 20)
+    assert shown[:14].min() > 250
+    assert shown[16:].max() < 5
+
+
+@pytest.mark.parametrize(
+    ("pixels", "cmyk", "colour"),
+    [
+        (np.full((9, 9, 4), (255, 0, 0, 0), np.uint8), False, (255, 255, 255)),
+        (np.full((9, 9, 4), (255, 0, 0, 0), np.uint8), True, (0, 255, 255)),
+        (np.full((9, 9, 4), (0, 0, 0, 255), np.uint8), True, (0, 0, 0)),
+        (np.full((9, 9, 2), (0, 32768), np.uint16), False, (127, 127, 127)),
+        (np.full((9, 9), True), False, (255, 255, 255)),
+    ],
+)
+def test_previews_show_inks_and_alpha(pixels: np.ndarray, cmyk: bool, colour: tuple[int, ...], tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(preview(Picture(pixels, cmyk=cmyk)))
+    with Image.open(tmp_path / "a.jpg") as shown:
+        assert np.allclose(shown.convert("RGB").getpixel((4, 4)), colour, atol=3)
+
+
+def test_one_picture_is_restored_at_a_time_and_told_of(
+    tiny: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hush.web import app as module
+
+    at_work: list[int] = []
+    most = 0
+    told: list[dict[str, int]] = []
+    original = module.denoise_file
+    lock = threading.Lock()
+
+    def slow(*arguments: object, progress: object, **options: object) -> object:
+        nonlocal most
+        with lock:
+            at_work.append(1)
+            most = max(most, len(at_work))
+        progress(1, 4)  # type: ignore[operator]
+        told.append(client.get("/api/progress/mine").json())
+        time.sleep(0.1)
+        at_work.pop()
+        return original(*arguments, progress=progress, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "denoise_file", slow)
+    with TestClient(create_app(DenoiseOptions(weights=tiny)), base_url="http://localhost") as client:
+        threads = [
+            threading.Thread(target=client.post, args=["/api/denoise?job=mine"], kwargs={"content": CAT.read_bytes()})
+            for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert client.get("/api/progress/mine").json() == {"done": 0, "total": 0}
+    assert most == 1
+    assert told == [{"done": 1, "total": 4}] * 3
+
+
+def test_what_is_at_work_stops_when_the_server_ends(tiny: str, scratch: Path) -> None:
+    app = create_app(DenoiseOptions(weights=tiny, tile=48))
+    with TestClient(app, base_url="http://localhost") as client:
+        app.state.end()
+        answer = client.post("/api/denoise?sigma=30", content=CAT.read_bytes())
+    assert answer.status_code == 499
+    assert list(scratch.iterdir()) == []
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "hush", "serve", "--port", "0", "--weights", "identity"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        assert server.stdout is not None
+        address = re.search(r"http://localhost:\d+", server.stdout.readline())
+        assert address is not None
+        request = urllib.request.Request(f"{address[0]}/api/denoise", CAT.read_bytes())
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.read() == CAT.read_bytes()
+        server.send_signal(signal.SIGINT)
+        _, complaints = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert complaints == ""
+
+
+def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run(["serve", "--port", str(port)]) == 2
+    assert capsys.readouterr().err == (
+        f"hush: 127.0.0.1:{port}: cannot listen there (Address already in use). Another --port, or 0 for a free one\n"
+    )
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert run(["serve"]) == 1
+    assert "pip install 'hush[web]'" in capsys.readouterr().err
