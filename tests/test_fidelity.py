@@ -366,6 +366,17 @@ def test_iptc_travels_out_of_a_png(kind: bytes, title: bytes, tmp_path: Path) ->
         assert (kind, words) in png.split(write(tmp_path / "y.png", picture, overwrite=True).read_bytes())
 
 
+def test_xmp_in_a_text_of_png_travels(tmp_path: Path) -> None:
+    xmp = b"<x:xmpmeta>a note</x:xmpmeta>"
+    text = b"\nxmp\n%8d\n%s\n" % (len(xmp), xmp.hex().encode())
+    header, *rest = png.split(png.write(Picture(smooth(3))))
+    chunk = (b"zTXt", b"Raw profile type xmp\0\0" + zlib.compress(text))
+    (tmp_path / "x.png").write_bytes(png.join([header, chunk, *rest, (b"IEND", b"")]))
+    picture = read(tmp_path / "x.png")
+    assert read(write(tmp_path / "y.jpg", picture)).metadata.xmp == xmp
+    assert chunk in png.split(write(tmp_path / "y.png", picture).read_bytes())
+
+
 # Every odd file
 
 

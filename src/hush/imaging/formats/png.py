@@ -23,6 +23,7 @@ Chunk = tuple[bytes, bytes]  # type, content
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 IPTC_KEYWORDS = (b"Raw profile type iptc", b"Raw profile type 8bim")  # no chunk of their own: what programs agree on
 EXIF_KEYWORDS = (b"Raw profile type exif", b"Raw profile type APP1")  # before there was eXIf; ImageMagick still does
+XMP_TEXT = b"Raw profile type xmp"
 EXIF_HEAD = b"Exif\0\0"
 INCH = 0.0254  # metres
 LIMIT = 64 * 2**20  # bytes that a compressed profile or text may unfold to
@@ -115,6 +116,9 @@ def _fresh(chunk: Chunk, picture: Picture) -> Chunk:
         fresh = EXIF_HEAD + (refreshed(profile[len(EXIF_HEAD) :], picture) or b"")
         kept = fresh == profile or not profile.startswith(EXIF_HEAD)
         return chunk if kept else _profile_chunk(content.partition(b"\0")[0], fresh)
+    if name in (b"tEXt", b"zTXt") and content.startswith(XMP_TEXT):
+        profile = _profile(name, content) or b""
+        return chunk if plain_xmp(profile) == profile else _profile_chunk(XMP_TEXT, plain_xmp(profile))
     if name == b"iTXt" and content.startswith(XMP_KEYWORD + b"\0") and picture.metadata.xmp:
         text = _text(content[len(XMP_KEYWORD) + 1 :]) or b""
         return chunk if plain_xmp(text) == text else (name, XMP_KEYWORD + b"\0\0\0\0\0" + picture.metadata.xmp)
@@ -184,7 +188,7 @@ def _palette_chunks(pixels: NDArray[np.uint8]) -> list[Chunk] | None:
 def _metadata(chunks: list[Chunk], *, gray: bool) -> Metadata:
     """Read what other formats can take over."""
     icc: bytes | None = png_profile(dict(reversed(chunks)), gray=gray)
-    exif = xmp = photoshop = dpi = old_exif = None
+    exif = xmp = photoshop = dpi = old_exif = old_xmp = None
     for name, content in chunks:
         if name == b"iCCP":
             icc = _inflate(content.partition(b"\0")[2][1:]) or icc
@@ -201,7 +205,9 @@ def _metadata(chunks: list[Chunk], *, gray: bool) -> Metadata:
         elif name in (b"tEXt", b"zTXt") and content.startswith(EXIF_KEYWORDS):
             profile = _profile(name, content) or b""
             old_exif = profile[len(EXIF_HEAD) :] if profile.startswith(EXIF_HEAD) else old_exif
-    return Metadata(icc, exif or old_exif, xmp, photoshop, dpi)
+        elif name in (b"tEXt", b"zTXt") and content.startswith(XMP_TEXT):
+            old_xmp = plain_xmp(_profile(name, content) or b"") or None
+    return Metadata(icc, exif or old_exif, xmp or old_xmp, photoshop, dpi)
 
 
 def _profile(name: bytes, content: bytes) -> bytes | None:
