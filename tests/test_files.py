@@ -599,6 +599,16 @@ def test_samples_in_planes_of_their_own_are_what_they_are_side_by_side(
     assert np.array_equal(read(write(tmp_path / "y.tif", apart)).pixels, apart.pixels)
 
 
+def test_planes_may_declare_their_least_and_largest_value(tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).integers(0, 4000, (3, 40, 64)).astype(np.uint16)
+    bounds = [(340, "H", 3, (0, 0, 0), True), (341, "H", 3, (4095, 4095, 4095), True)]
+    kind: Any = {"photometric": "rgb", "planarconfig": "separate", "metadata": None}
+    tifffile.imwrite(tmp_path / "x.tif", planes, extratags=bounds, **kind)
+    picture = read(tmp_path / "x.tif")
+    np.testing.assert_array_equal(picture.pixels, np.moveaxis(planes, 0, -1))
+    assert picture.full_scale == 4095
+
+
 @pytest.mark.parametrize("compression", ["lzw", "packbits", "deflate"])
 def test_planes_in_tiles_may_have_any_compression(compression: str, tmp_path: Path) -> None:
     planes = np.random.default_rng(0).integers(0, 9, (3, 32, 48), np.uint8)

@@ -100,3 +100,33 @@ def test_a_file_of_gaps_alone_is_copied(tmp_path: Path, tiny: str) -> None:
     source = save(tmp_path / "gaps.tif", np.full((32, 32), np.nan, np.float32), "nan")
     result = denoise_file(source, tmp_path / "r.tif", DenoiseOptions(weights=tiny))
     assert result.target.read_bytes() == source.read_bytes()
+
+
+def test_nodata_is_what_is_stored(tmp_path: Path) -> None:
+    stored = RNG.integers(1, 250, (32, 32), np.uint8)
+    stored[:5] = 0
+    options: Any = {"extratags": [(42113, "s", 0, "0", True)], "metadata": None}
+    tifffile.imwrite(tmp_path / "inverted.tif", stored, photometric="miniswhite", **options)
+    picture = read(tmp_path / "inverted.tif")
+    gaps = find_gaps(picture.pixels, picture.nodata)
+    assert np.array_equal(gaps, stored == 0)
+    colours = RNG.integers(0, 65535, (3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "palette.tif", stored, photometric="palette", colormap=colours, **options)
+    assert read(tmp_path / "palette.tif").nodata is None
+
+
+def test_no_new_gaps_come_up(tmp_path: Path, tiny: str) -> None:
+    pixels = RNG.integers(1, 4, (64, 64), np.uint8)
+    pixels[:9] = 0
+    source = save(tmp_path / "dark.tif", pixels, "0")
+    restored = read(denoise_file(source, tmp_path / "r.tif", DenoiseOptions(60, weights=tiny)).target).pixels
+    assert np.array_equal(restored == 0, pixels == 0)
+    assert not np.array_equal(restored, pixels)
+
+
+def test_gaps_do_not_count_as_changed(tmp_path: Path, tiny: str) -> None:
+    pixels = np.full((96, 96), 0.5, np.float32)
+    pixels[HOLE] = -9999
+    source = save(tmp_path / "flat.tif", pixels, "-9999")
+    result = denoise_file(source, tmp_path / "r.tif", DenoiseOptions(0, weights="identity"))
+    assert result.psnr is None

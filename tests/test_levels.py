@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from hush.imaging.files import read_pages
@@ -104,3 +105,16 @@ def test_a_hot_pixel_changes_no_page_of_a_stack(sigma: float | None, alone: bool
     expected = 1.63 * (10 / 255 * 4095 if sigma else 40)  # gray is told a higher level
     assert levels == pytest.approx([expected] * 4, rel=0.02 if sigma else 0.15)
     assert np.ptp(levels) < 0.02 * expected
+
+
+def test_a_page_that_is_a_mask_leaves_the_others_their_white(tiny: str, tmp_path: Path) -> None:
+    planes = [RNG.normal(600, 40, (64, 64)).astype(np.uint16) for _ in range(3)]
+    planes[1][0, 0] = 3000
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for plane in planes:
+            file.write(plane, photometric="minisblack", metadata=None)
+        file.write(np.ones((64, 64), bool), photometric="mask", subfiletype=4, metadata=None)
+    denoise_file(tmp_path / "a.tif", tmp_path / "b.tif", DenoiseOptions(10, weights=tiny, precision="exact"))
+    levels = told(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert levels[3] == 0
+    assert levels[:3] == pytest.approx([1.63 * 10 / 255 * 4095] * 3, rel=0.02)

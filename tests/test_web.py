@@ -11,9 +11,12 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 import tifffile
@@ -121,7 +124,10 @@ def test_other_sites_and_other_names_are_refused(client: TestClient) -> None:
     crossing = client.post("/api/denoise", content=CAT.read_bytes(), headers={"sec-fetch-site": "cross-site"})
     assert crossing.status_code == 400
     assert crossing.json()["error"] == "pages of other sites may not use this server"
+    for origin, status in [("http://evil.example", 400), ("null", 400), ("http://localhost", 200)]:  # http elsewhere
+        assert client.post("/api/estimate", content=CAT.read_bytes(), headers={"origin": origin}).status_code == status
     assert client.get("/api", headers={"host": "evil.example"}).status_code == 400
+    assert client.get("/api/denoise").headers["allow"] == "POST"
     assert client.get("/nowhere").json() == {"error": "Not Found"}
     assert client.get("/static/app.py").status_code == 404
 
@@ -167,6 +173,37 @@ def test_previews_are_upright_and_as_bright_as_the_picture(client: TestClient, t
     assert shown.shape == (30, 20)
     assert shown[:14].min() > 250
     assert shown[16:].max() < 5
+
+
+def test_two_previews_may_have_the_same_white(client: TestClient, tmp_path: Path) -> None:
+    values = np.full((2, 20, 30), 1000, np.uint16)
+    values[0, 0, 0] = 3000  # of the noisy one
+    shown = []
+    white = "auto"
+    for page in values:
+        tifffile.imwrite(tmp_path / "a.tif", page)
+        answer = client.post(f"/api/preview?range={white}", content=(tmp_path / "a.tif").read_bytes())
+        white = answer.headers["X-Hush-Range"]
+        (tmp_path / "a.jpg").write_bytes(answer.content)
+        shown.append(read(tmp_path / "a.jpg").pixels[-1, -1])
+    assert white == "0.0,4095.0"
+    assert shown[0] == shown[1] == round(255 * 1000 / 4095)
+
+
+def test_previews_of_large_pictures_are_smaller(tmp_path: Path) -> None:
+    for shape in ((8000, 8000), (3, 150_000)):
+        (tmp_path / "a.jpg").write_bytes(preview(Picture(np.zeros(shape, np.uint8))))
+        with Image.open(tmp_path / "a.jpg") as shown:
+            assert max(shown.size) <= 65_000
+            assert shown.width * shown.height <= 24_000_000
+
+
+def test_what_is_too_large_to_be_looked_at_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hush.restoring.large.allowed", lambda limit: 0)
+    for address in ("preview", "estimate"):
+        answer = client.post(f"/api/{address}?name=cat.png", content=CAT.read_bytes())
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("cat.png: too large to be looked at")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +265,80 @@ def test_what_is_at_work_stops_when_the_server_ends(tiny: str, scratch: Path) ->
         app.state.end()
         answer = client.post("/api/denoise?sigma=30", content=CAT.read_bytes())
     assert answer.status_code == 499
+    assert list(scratch.iterdir()) == []
+
+
+def test_where_own_weights_lie_is_not_told(tmp_path: Path, scratch: Path) -> None:
+    weights = write_tiny(tmp_path / "mine.onnx")
+    with TestClient(create_app(DenoiseOptions(weights=weights)), base_url="http://localhost") as client:
+        weights.unlink()
+        answer = client.post("/api/denoise?sigma=30", content=CAT.read_bytes())
+    assert answer.json()["error"].startswith("own: no such file")
+    assert list(scratch.iterdir()) == []
+
+
+def test_weights_that_cannot_be_run_are_told_before_it_serves(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "--port", "0", "--weights", "fhoto"]) == 2
+    assert "fhoto" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_who_goes_leaves_nothing(waiting: bool, tiny: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spoken to without a client, which would not go: before its turn has come, and while the answer is sent."""
+    from hush.web import app as module
+
+    app = create_app(DenoiseOptions(weights=tiny))
+    begun = threading.Event()
+
+    def slow(*arguments: object, progress: Callable[[int, int], None], **options: object) -> None:
+        begun.set()
+        for _ in range(600):
+            time.sleep(0.05)
+            progress(0, 9)
+
+    async def ask(stay: bool) -> None:
+        sent = iter([{"type": "http.request", "body": CAT.read_bytes(), "more_body": False}])
+
+        async def receive() -> Any:
+            if (message := next(sent, None)) is not None:
+                return message
+            while stay and not gone:
+                await anyio.sleep(0.05)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            raise OSError("who asked has gone")
+
+        headers = [(b"host", b"localhost")]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/denoise",
+            "query_string": b"sigma=9",
+            "headers": headers,
+        }
+        with suppress(OSError):
+            await app(
+                scope | {"query_string": b"sigma=9", "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send
+            )
+
+    gone: list[bool] = []
+
+    async def both() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, True)
+            while not begun.is_set():
+                await anyio.sleep(0.05)
+            with anyio.fail_after(5):  # long before the one at work is done
+                await ask(False)
+            assert len(list(scratch.iterdir())) == 1
+            gone.append(True)
+
+    if waiting:
+        monkeypatch.setattr(module, "denoise_file", slow)
+        anyio.run(both)
+    else:
+        anyio.run(ask, True)
     assert list(scratch.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from hush.cli.denoising import (
 )
 from hush.errors import UsageError, need
 
+MOST = 128  # connections; more are answered with 503
 PATIENCE = 10  # seconds that a tile may still take when the server is to end
 
 
@@ -52,11 +54,12 @@ def serve(
 
     \b
     hush serve --open
-    curl --data-binary @photo.jpg -o clean.jpg \\
+    curl --fail-with-body --data-binary @photo.jpg -o clean.jpg \\
          'http://localhost:8000/api/denoise?strength=0.8'
     """
     uvicorn = need("uvicorn", "web")
     need("starlette", "web")
+    from hush.restoring.denoising import open_restorer
     from hush.restoring.options import DenoiseOptions, read_bytes
     from hush.web.app import LOOPBACK, create_app
 
@@ -69,16 +72,20 @@ def serve(
         threads=threads,
         max_memory=None if max_memory is None else read_bytes(max_memory),
     )
+    restorer = {"runtime": runtime, "device": device, "precision": precision, "threads": threads, "quality": quality}
+    open_restorer(weights, **restorer)  # type: ignore[arg-type]  # what cannot run is told now
     listener = _listen(host, port)
     alone = host in LOOPBACK
     app = create_app(options, max_upload=read_bytes(max_upload), hosts=LOOPBACK if alone else ("*",))
-    address = f"http://{'localhost' if alone else host}:{listener.getsockname()[1]}"
+    named = "localhost" if alone else f"[{host}]" if ":" in host else host
+    address = f"http://{named}:{listener.getsockname()[1]}"
     say(f"hush serves at {address}   (Ctrl-C ends it)")
     if opened:
         import webbrowser
 
-        webbrowser.open(address)
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=PATIENCE)
+        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()  # some block
+    limits = {"timeout_graceful_shutdown": PATIENCE, "limit_concurrency": MOST}
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", **limits)
 
     class Server(uvicorn.Server):  # type: ignore[name-defined, misc]  # it is imported when it is needed
         def handle_exit(self, *signal: Any) -> None:

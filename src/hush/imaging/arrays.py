@@ -73,12 +73,12 @@ def shown(
         hidden = encoding.alpha == 0 if gaps is None else gaps | (encoding.alpha == 0)
     if hidden is None or hidden.all() or not hidden.any():
         return image
-    seen = image[~hidden]  # (N, C)
-    hidden = hidden[..., np.newaxis]
     if not judged:
-        return np.where(hidden, np.float32(0.5), image)
+        return np.where(hidden[..., np.newaxis], np.float32(0.5), image)
     rows, columns = (np.arange(side) // 4 % 2 for side in image.shape[:2])
-    return np.where(hidden, np.where((rows[:, None] == columns)[..., np.newaxis], seen.min(0), seen.max(0)), image)
+    seen = image[~hidden]  # (N, C)
+    blocks = np.where((rows[:, None] == columns)[..., np.newaxis], seen.min(0), seen.max(0))
+    return np.where(hidden[..., np.newaxis], blocks, image)
 
 
 def _bounds(full_scale: Range) -> tuple[float, float]:

@@ -18,7 +18,8 @@ def find_gaps(array: NDArray[Any], nodata: float | None, *, cmyk: bool = False) 
         return None
     colours = colours_of(array, cmyk=cmyk)
     if array.dtype.kind == "f":
-        value = array.dtype.type(nodata)
+        with np.errstate(over="ignore"):  # GDAL writes the least double for floats too
+            value = array.dtype.type(nodata)
         gaps = np.isnan(colours) if np.isnan(value) else colours == value
     else:
         gaps = colours == nodata  # which no integer is, if it does not fit the type

@@ -171,12 +171,16 @@ class FileWork:
             return repeat(None)
         from hush.restoring.levels import alike_whites
 
-        whites = []
+        whites: list[float | None] = []
         for page in pages:
+            if page.mask:
+                whites.append(None)
+                continue
             if page.pixels.dtype != np.uint16 or page.full_scale is not None or page.cmyk:
                 return repeat(None)
             whites.append(_span(value_range(present(page.pixels, page.nodata))))
-        return alike_whites(whites)
+        alike = iter(alike_whites([white for white in whites if white is not None]))
+        return [None if white is None else next(alike) for white in whites]
 
     def _noise(self, page: Picture, scale: Range | None) -> Known:
         """Find how noisy a page is."""

@@ -64,6 +64,15 @@ class Scene:
             image, gaps = bridge(image, gaps), None
         return cut(shown(image, encoding, gaps, judged=judged), Tile(0, 0, tile.height, tile.width))
 
+    def kept(self, tile: Tile) -> NDArray[np.bool_] | None:
+        """Return which pixels (h, w) of a tile stay as they are: gaps, and what is fully transparent; None if none."""
+        part = self.windows.window(tile)
+        gaps = find_gaps(part, self.nodata, cmyk=self.cmyk)
+        if part.ndim == 3 and part.shape[2] in (2, 4) and not self.cmyk:
+            hidden = part[..., -1] == 0
+            return hidden if gaps is None else gaps | hidden
+        return gaps
+
     def part(self, tile: Tile) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Return a tile of the picture, and its gaps, which hold the middle of the range; None if it has none."""
         part = self.windows.window(tile)
@@ -166,8 +175,10 @@ def restore_windows(
             return noisy
         sigma = options.sigma if noise is None else noise.level(noisy)
         restored = control(noisy, restorer(noisy, sigma, gray=gray), options, share)
-        change = (restored - noisy).ravel()
-        outcome.squares += float(np.dot(change, change))
+        change, kept = restored - noisy, scene.kept(tile)
+        if kept is not None:
+            change = change[: len(kept), : kept.shape[1]][~kept]
+        outcome.squares += float(np.dot(change.ravel(), change.ravel()))
         outcome.values += change.size
         return restored
 
@@ -197,14 +208,14 @@ def _encoded(block: Image, scene: Scene, tile: Tile, options: DenoiseOptions) ->
     part = scene.windows.window(tile)
     if options.strength == 0:
         return part
-    whole, gaps = scene.part(tile)
-    _, encoding = decode(whole[:1, :1], full_scale=scene.full_scale, cmyk=scene.cmyk)
+    _, encoding = decode(np.zeros_like(part[:1, :1]), full_scale=scene.full_scale, cmyk=scene.cmyk)
     alpha = None if encoding.alpha is None else part[..., -1]
     array = encode(block, replace(encoding, alpha=alpha))
     share = scene.share(tile)
-    for kept in (share, alpha, None if gaps is None else ~gaps):
+    new_gaps = find_gaps(array, scene.nodata, cmyk=scene.cmyk)  # values that happen to come out as nodata
+    for kept in (None if share is None else share == 0, scene.kept(tile), new_gaps):
         if kept is not None:
-            array[kept == 0] = part[kept == 0]
+            array[kept] = part[kept]
     return array
 
 

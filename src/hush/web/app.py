@@ -2,7 +2,8 @@
 
     POST /api/denoise?strength=0.8&name=photo.jpg    the restored file; what was found is in the header X-Hush-Result
     POST /api/estimate?name=photo.jpg                how noisy it is, as JSON
-    POST /api/preview?name=scan.tif                  a JPEG of it, for browsers that do not show its format
+    POST /api/preview?name=scan.tif&range=0,4095     a JPEG of it, for browsers that do not show its format; which
+                                                     values are black and white is in the header X-Hush-Range
     GET  /api/progress/JOB                           tiles done and in all, of a request that was given ``job=JOB``
     GET  /api                                        version, weights and options
     GET  /                                           the page
@@ -27,18 +28,19 @@ from typing import Any
 import anyio
 from anyio import to_thread
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from hush.errors import HushError, PictureError, UsageError
 from hush.imaging.ranges import read_range
 from hush.names import nearest
 from hush.restoring.denoising import denoise_file
+from hush.restoring.large import in_parts
 from hush.restoring.options import DenoiseOptions, read_sigma
 from hush.restoring.tiers import AUTO
 from hush.restoring.weights import WEIGHTS
@@ -46,6 +48,8 @@ from hush.restoring.weights import WEIGHTS
 LOOPBACK = ("localhost", "127.0.0.1")
 MAX_UPLOAD = 2**30
 RESULT = "X-Hush-Result"
+RANGE = "X-Hush-Range"
+LONGEST_JOB = 64  # characters of a job's name
 STATIC = {
     "page.css": ("hush.imaging", "text/css"),
     "page.js": ("hush.imaging", "text/javascript"),
@@ -79,7 +83,11 @@ class TooLarge(HushError):
     """More bytes than are taken."""
 
 
-STATUS = {UsageError: 400, TooLarge: 413, PictureError: 422, Stopped: 499}
+class NoRoom(HushError):
+    """No room on the disk for what was sent."""
+
+
+STATUS = {UsageError: 400, TooLarge: 413, PictureError: 422, Stopped: 499, NoRoom: 507}
 
 
 def create_app(
@@ -115,6 +123,19 @@ def create_app(
     )
     app.state.end = server.ending.set
     return app
+
+
+class _Restored(FileResponse):
+    """A restored file, whose folder goes when the file has been sent, or could not be."""
+
+    folder: Path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -156,13 +177,13 @@ class _Server:
 
         def work(stop: threading.Event) -> tuple[Path, dict[str, str]]:
             def tell(done: int, total: int) -> None:
-                if stop.is_set() or self.ending.is_set():
-                    raise Stopped("stopped")
+                self._check_wanted(stop)
                 if job:
                     self._progress[job] = done, total
 
             from hush.imaging.finding import output_path
 
+            self._check_wanted(stop)
             target = output_path(upload.source)
             target = target.with_suffix(suffix) if suffix else target
             result = denoise_file(upload.source, target, options, progress=tell)
@@ -173,47 +194,60 @@ class _Server:
             target, headers = await _at_work(request, work, self._restoring)
         except BaseException as error:
             shutil.rmtree(upload.folder, ignore_errors=True)
-            raise _without_folder(error, upload) from error
+            raise self._without_paths(error, upload) from error
         finally:
             self._progress.pop(job, None)
-        return FileResponse(
-            target,
-            filename=f"{Path(upload.name).stem or 'picture'}-hush{target.suffix}",
-            headers=headers | SAFE,
-            background=BackgroundTask(shutil.rmtree, upload.folder, ignore_errors=True),
-        )
+        name = f"{Path(upload.name).stem or 'picture'}-hush{target.suffix}"
+        answer = _Restored(target, filename=name, headers=headers | SAFE)
+        answer.folder = upload.folder
+        return answer
 
     async def estimate(self, request: Request) -> Response:
         """Say how noisy a picture is."""
         from hush.restoring.estimating import estimate_file
 
-        found = await self._of_upload(request, estimate_file)
+        found = await self._of_upload(request, estimate_file, ())
         return JSONResponse(json.loads(json.dumps(found, default=str)), headers=SAFE)
 
     async def preview(self, request: Request) -> Response:
         """Show a picture as browsers can."""
         from hush.imaging.files import read_pages
-        from hush.imaging.viewing import preview
+        from hush.imaging.viewing import preview, range_of
 
-        shown = await self._of_upload(request, lambda path: preview(next(iter(read_pages(path)))))
-        return Response(shown, media_type="image/jpeg", headers=SAFE)
+        asked = read_range(request.query_params.get("range", "auto"))
+
+        def look(path: Path) -> tuple[bytes, str]:
+            picture = next(iter(read_pages(path)))
+            scale = range_of(picture) if isinstance(asked, str) else asked
+            low, high = scale if isinstance(scale, tuple) else (0, scale)
+            return preview(picture, scale), f"{low!r},{high!r}"
+
+        shown, scale = await self._of_upload(request, look, ("range",))
+        return Response(shown, media_type="image/jpeg", headers=SAFE | {RANGE: scale})
 
     async def progress(self, request: Request) -> Response:
         """Say how far a job is."""
-        done, total = self._progress.get(request.path_params["job"], (0, 0))
+        done, total = self._progress.get(request.path_params["job"][:LONGEST_JOB], (0, 0))
         return JSONResponse({"done": done, "total": total}, headers=SAFE)
 
-    async def _of_upload(self, request: Request, work: Callable[[Path], Any]) -> Any:
-        """Do something with a picture that is sent, and forget it."""
+    async def _of_upload(self, request: Request, look: Callable[[Path], Any], options: Sequence[str]) -> Any:
+        """Look at a picture that is sent, and forget it."""
         _check_origin(request)
-        unknown = set(request.query_params) - {"name"}
-        if unknown:
-            raise UsageError(f"there is no option {min(unknown)!r} here; name is the only one")
+        known = ("name", *options)
+        if unknown := [key for key in request.query_params if key not in known]:
+            raise UsageError(f"there is no option {unknown[0]!r} here; known: {', '.join(known)}")
         upload = await self._receive(request, request.query_params.get("name", ""))
+
+        def work(stop: threading.Event) -> Any:
+            self._check_wanted(stop)
+            if in_parts(upload.source, upload.source, self._options) is not None:
+                raise PictureError(f"{upload.source}: too large to be looked at as a whole in the memory that is left")
+            return look(upload.source)
+
         try:
-            return await _at_work(request, lambda stop: work(upload.source), self._looking)
+            return await _at_work(request, work, self._looking)
         except BaseException as error:
-            raise _without_folder(error, upload) from error
+            raise self._without_paths(error, upload) from error
         finally:
             shutil.rmtree(upload.folder, ignore_errors=True)
 
@@ -240,7 +274,21 @@ class _Server:
         suffix = others["as"] and "." + others["as"].lower().removeprefix(".")
         if suffix and suffix not in SUFFIXES:
             raise UsageError(f"as is {others['as']!r}; it must be a suffix of pictures, such as png or tif")
-        return replace(self._options, **given), others["name"], others["job"][:64], suffix
+        return replace(self._options, **given), others["name"], others["job"][:LONGEST_JOB], suffix
+
+    def _check_wanted(self, stop: threading.Event) -> None:
+        """Raise Stopped where who asked has gone, or the server ends."""
+        if stop.is_set() or self.ending.is_set():
+            raise Stopped("stopped")
+
+    def _without_paths(self, error: BaseException, upload: _Upload) -> BaseException:
+        """Return an error that calls the picture as its sender does, and tells no path of this machine."""
+        if not isinstance(error, HushError):
+            return error
+        said = str(error).replace(str(upload.source), upload.name or "the picture").replace(f"{upload.folder}/", "")
+        if OWN in self._weights:
+            said = said.replace(str(self._options.weights), OWN)
+        return type(error)(said)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
@@ -268,22 +316,23 @@ class _Server:
                 raise UsageError(
                     "the request has no body; send the picture's file as it is, such as curl --data-binary @photo.jpg"
                 )
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise NoRoom(f"there is no room for the picture on the server ({error.strerror})") from error
             raise
         return upload
 
 
 async def _at_work(request: Request, work: Callable[[threading.Event], Any], limiter: anyio.CapacityLimiter) -> Any:
     """Run work in a thread when it is its turn; its event is set once who asked has gone, or the server ends."""
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
     outcome: list[Any] = []
-    failures: list[Exception] = []
+    failures: list[Exception] = [Stopped("stopped")]
 
     def run() -> None:
+        begun.set()
         try:
-            if stop.is_set():
-                raise Stopped("stopped")
             outcome.append(work(stop))
         except Exception as error:
             failures.append(error)
@@ -292,6 +341,8 @@ async def _at_work(request: Request, work: Callable[[threading.Event], Any], lim
         while not await request.is_disconnected():
             await anyio.sleep(WAIT)
         stop.set()
+        if not begun.is_set():
+            group.cancel_scope.cancel()
 
     try:
         async with anyio.create_task_group() as group:
@@ -300,23 +351,17 @@ async def _at_work(request: Request, work: Callable[[threading.Event], Any], lim
             group.cancel_scope.cancel()
     finally:
         stop.set()
-    if failures:
-        raise failures[0]
+    if not outcome:
+        raise failures[-1]
     return outcome[0]
 
 
 def _check_origin(request: Request) -> None:
     """Raise UsageError where the page of another site sends pictures."""
-    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+    site, origin = request.headers.get("sec-fetch-site", "none"), request.headers.get("origin")
+    own = origin is None or origin.partition("://")[2] == request.headers.get("host")
+    if site not in ("none", "same-origin") or not own:  # browsers tell the site to https and this machine alone
         raise UsageError("pages of other sites may not use this server")
-
-
-def _without_folder(error: BaseException, upload: _Upload) -> BaseException:
-    """Return an error that calls the picture as its sender does."""
-    if not isinstance(error, HushError):
-        return error
-    said = str(error).replace(str(upload.source), upload.name or "the picture").replace(f"{upload.folder}/", "")
-    return type(error)(said)
 
 
 async def _error(request: Request, error: Exception) -> Response:
@@ -325,7 +370,7 @@ async def _error(request: Request, error: Exception) -> Response:
         status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
         status, text = (400 if error.exit_code == 2 else status), str(error)
     elif isinstance(error, HTTPException):
-        status, text = error.status_code, error.detail
+        return JSONResponse({"error": error.detail}, error.status_code, headers={**(error.headers or {}), **SAFE})
     else:
         status, text = 500, f"{type(error).__name__}: {error}. Please report it"
     return JSONResponse({"error": " ".join(text.split())}, status, headers=SAFE)

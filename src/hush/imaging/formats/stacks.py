@@ -34,7 +34,8 @@ from hush.imaging.formats.tags import (
 
 WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, STRIPS, SAMPLES = 256, 257, 258, 259, 270, 273, 277
 ROWS_PER_STRIP, STRIP_BYTES, PLANAR, TILES, TILE_BYTES, SUB_IMAGES = 278, 279, 284, 324, 325, 330
-LEAST, LARGEST, FORM = 340, 341, 339  # SMinSampleValue, SMaxSampleValue, SampleFormat
+BOUNDS = LEAST, LARGEST = 340, 341  # SMinSampleValue, SMaxSampleValue
+FORM = 339  # SampleFormat
 IJ_COUNTS, IJ_METADATA = 50838, 50839
 NODATA = 42113  # GDAL_NODATA, a number as text
 DEPTH, METAMORPH = 32997, 33629  # ImageDepth; UIC2tag, with a value for each plane

@@ -19,6 +19,7 @@ from hush.imaging.formats.picture import INTACT, Metadata, Pages, Picture, check
 from hush.imaging.formats.previews import plain_xmp, without_previews
 from hush.imaging.formats.stacks import (
     BITS,
+    BOUNDS,
     COMPRESSION,
     DESCRIPTION,
     HEIGHT,
@@ -138,7 +139,7 @@ def read_pages(data: Data) -> Pages:
             forget(data)
             picture = _picture(alone, page, native_tags(page.tags, order), is_big(data))
             white = declared_white(page.tags, significant)
-            yield replace(picture, full_scale=white, nodata=declared_nodata(page.tags))
+            yield replace(picture, full_scale=white, nodata=_nodata(page.tags, picture.pixels.dtype))
 
     big = is_big(data) or sum(map(_bytes, found)) > LARGEST
     return Pages("tiff", len(found), pictures, coding=big)
@@ -268,6 +269,15 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
     return dtype, 3 if photometric == PALETTE else samples
 
 
+def _nodata(tags: Mapping[int, Tag], dtype: np.dtype[Any]) -> float | None:
+    """Return the value that gaps have in the pixels as they are read; None where numbers are not as stored."""
+    nodata, photometric = declared_nodata(tags), _number(tags, PHOTOMETRIC, 1)
+    bits = _number(tags, BITS, 1)
+    if nodata is None or photometric in (PALETTE, YCBCR) or bits < 8:
+        return None
+    return np.iinfo(dtype).max - nodata if photometric == WHITE_IS_ZERO and dtype.kind == "u" else nodata
+
+
 def _pixels(data: bytes, tags: Mapping[int, Tag], dtype: str) -> NDArray[Any]:
     """Decode the first page."""
     planar = _number(tags, PLANAR, 1) == SEPARATE and _number(tags, SAMPLES, 1) > 1
@@ -295,7 +305,7 @@ def _planes(data: bytes) -> Iterator[bytes]:
     if any(number not in tags or len(tags[number].integers()) % samples for number in lists):
         raise PictureError(f"damaged TIFF: strips of {samples} planes that differ in number. {INTACT}")
     single = {n: whole(_number(tags, n, 1), kind=SHORT) for n in (BITS, SAMPLE_FORMAT) if n in tags}
-    shared = {n: t for n, t in tags.items() if n not in (PLANAR, EXTRA_SAMPLES)} | single
+    shared = {n: t for n, t in tags.items() if n not in (PLANAR, EXTRA_SAMPLES, *BOUNDS)} | single
     shared[SAMPLES] = whole(1, kind=SHORT)
     for i in range(samples):
         inverted = i == 0 and _number(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO  # alpha never is

@@ -26,22 +26,20 @@ async function failure(answer) {
   }
 }
 
-// The address of something that a browser can show: the file itself, or a JPEG that the server makes of it.
-async function visible(file, name) {
+// Something as a browser can show it: the file itself, or a JPEG that the server makes of it; and the values that are
+// black and white there, so that the other picture of a pair is shown by the same.
+async function visible(file, name, { keep, signal, range }) {
   const image = new Image();
-  try {
-    if (DEEPER.test(name)) throw new Error("not shown by all browsers");
-    image.src = URL.createObjectURL(file);
-    await image.decode();
-    return image;
-  } catch {
-    URL.revokeObjectURL(image.src);
-    const answer = await fetch("api/preview?" + new URLSearchParams({ name }), { method: "POST", body: file });
-    if (!answer.ok) throw new Error(await failure(answer));
-    image.src = URL.createObjectURL(await answer.blob());
-    await image.decode();
-    return image;
+  if (!DEEPER.test(name)) {
+    image.src = keep(URL.createObjectURL(file));
+    if (await image.decode().then(() => true, () => false)) return { image };
   }
+  const asked = new URLSearchParams(range ? { name, range } : { name });
+  const answer = await fetch("api/preview?" + asked, { method: "POST", body: file, signal });
+  if (!answer.ok) throw new Error(await failure(answer));
+  image.src = keep(URL.createObjectURL(await answer.blob()));
+  await image.decode();
+  return { image, range: answer.headers.get("X-Hush-Range") };
 }
 
 function slider(before, after) {
@@ -60,19 +58,23 @@ function slider(before, after) {
   return figure;
 }
 
+let turn = Promise.resolve(); // the server restores one picture at a time, and browsers open few connections
+
 class Picture {
+  addresses = []; // of what the browser keeps for this picture
+
   constructor(file) {
     this.file = file;
     this.card = document.getElementById("picture").content.firstElementChild.cloneNode(true);
     this.part("h2").textContent = file.name;
     this.part(".again").addEventListener("click", () => this.start());
-    this.part(".cancel").addEventListener("click", () => this.stop?.abort());
+    this.part(".cancel").addEventListener("click", () => this.stop.abort());
     this.part(".remove").addEventListener("click", () => {
-      this.stop?.abort();
+      this.stop.abort();
       this.forget();
       this.card.remove();
     });
-    list.prepend(this.card);
+    list.append(this.card);
     this.start();
   }
 
@@ -86,56 +88,73 @@ class Picture {
     told.classList.toggle("failed", failed);
   }
 
-  forget() { // what the browser keeps for the last result
-    for (const part of this.card.querySelectorAll("img[src], a[href]")) URL.revokeObjectURL(part.src ?? part.href);
+  forget() {
+    this.addresses.forEach((address) => URL.revokeObjectURL(address));
+    this.addresses = [];
   }
 
-  async start() {
+  start() {
     this.stop?.abort();
-    const stop = (this.stop = new AbortController());
-    const job = crypto.getRandomValues(new Uint32Array(3)).join("-"); // randomUUID needs https or localhost
+    const { signal } = (this.stop = new AbortController());
+    this.part("progress").removeAttribute("value");
     this.part(".work").hidden = false;
     this.part(".again").hidden = true;
     this.say("Waiting for its turn …");
-    const watching = setInterval(() => this.watch(job), 400);
+    signal.addEventListener("abort", () => this.rest(signal));
+    turn = turn.then(() => signal.aborted || this.run(signal)).finally(() => this.rest(signal));
+  }
+
+  rest(signal) {
+    if (this.stop.signal !== signal) return; // a newer one waits or is at work
+    if (signal.aborted) this.say("Stopped.");
+    this.part(".work").hidden = true;
+    this.part(".again").hidden = false;
+  }
+
+  async run(signal) {
+    const job = crypto.getRandomValues(new Uint32Array(3)).join("-"); // randomUUID needs https or localhost
+    const done = new AbortController();
+    this.say("Denoising …");
+    this.watch(job, done.signal);
     try {
       const asked = read();
       asked.set("name", this.file.name);
       asked.set("job", job);
-      const answer = await fetch("api/denoise?" + asked, { method: "POST", body: this.file, signal: stop.signal });
+      const answer = await fetch("api/denoise?" + asked, { method: "POST", body: this.file, signal });
       if (!answer.ok) throw new Error(await failure(answer));
-      await this.show(answer);
+      const restored = await answer.blob();
+      done.abort();
+      await this.show(answer.headers, restored, signal);
     } catch (error) {
-      if (this.stop !== stop) return; // a newer one is at work
-      this.say(error.name === "AbortError" ? "Stopped." : error.message, error.name !== "AbortError");
+      if (!signal.aborted) this.say(error.message, true);
     } finally {
-      clearInterval(watching);
-      if (this.stop === stop) {
-        this.part(".work").hidden = true;
-        this.part(".again").hidden = false;
-      }
+      done.abort();
     }
   }
 
-  async watch(job) {
-    const answer = await fetch("api/progress/" + job).catch(() => null);
-    const { done, total } = (await answer?.json().catch(() => null)) ?? {};
-    if (!total || this.part(".work").hidden) return;
+  async watch(job, signal) {
     const bar = this.part("progress");
-    bar.max = total;
-    bar.value = done;
-    this.say("Denoising …");
+    while (!signal.aborted) {
+      await new Promise((resume) => setTimeout(resume, 400));
+      const answer = await fetch("api/progress/" + job, { signal }).catch(() => null);
+      const { done, total } = (await answer?.json().catch(() => null)) ?? {};
+      if (total) [bar.max, bar.value] = [total, done];
+    }
   }
 
-  async show(answer) {
-    const told = JSON.parse(answer.headers.get("X-Hush-Result"));
-    const restored = await answer.blob();
+  async show(headers, restored, signal) {
+    const told = JSON.parse(headers.get("X-Hush-Result"));
+    const disposition = headers.get("Content-Disposition");
+    const name = /filename\*=utf-8''([^;]+)/i.exec(disposition);
     this.forget();
-    const name = /filename\*=utf-8''([^;]+)/i.exec(answer.headers.get("Content-Disposition"));
-    const plain = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition"));
+    const keep = (address) => {
+      if (signal.aborted) URL.revokeObjectURL(address);
+      else this.addresses.push(address);
+      return address;
+    };
     const link = this.part(".button");
-    link.href = URL.createObjectURL(restored);
-    link.download = name ? decodeURIComponent(name[1]) : plain[1];
+    link.href = keep(URL.createObjectURL(restored));
+    link.download = name ? decodeURIComponent(name[1]) : /filename="([^"]+)"/.exec(disposition)[1];
     link.hidden = false;
     const facts = [
       `${told.size[0]} × ${told.size[1]}`,
@@ -145,13 +164,18 @@ class Picture {
       ...told.remarks,
     ];
     this.say(facts.filter(Boolean).join(", "));
-    const [before, after] = await Promise.all([visible(this.file, this.file.name), visible(restored, link.download)]);
-    this.part(".place").replaceChildren(slider(before, after));
+    try {
+      const before = await visible(this.file, this.file.name, { keep, signal });
+      const after = await visible(restored, link.download, { keep, signal, range: before.range });
+      this.part(".place").replaceChildren(slider(before.image, after.image));
+    } catch (error) {
+      if (!signal.aborted) this.part(".place").textContent = "It cannot be shown here: " + error.message;
+    }
   }
 }
 
 function take(chosen) {
-  for (const file of [...chosen].reverse()) new Picture(file);
+  for (const file of chosen) new Picture(file);
 }
 
 files.addEventListener("change", () => {
@@ -175,7 +199,8 @@ controls.addEventListener("submit", (event) => event.preventDefault());
   const shown = about.weights.filter((name) => name in names || name === about.options.weights);
   const select = controls.elements.weights;
   for (const name of shown) select.add(new Option(names[name] ?? name, name, false, name === about.options.weights));
-  controls.elements.quality.value = about.options.quality;
+  for (const name of ["quality", "strength", "keep_detail"]) controls.elements[name].value = about.options[name];
+  if (about.options.keep_grain) controls.elements.keep_grain.value = about.options.keep_grain;
   document.getElementById("about").textContent =
     `hush ${about.version}. From a program: curl --data-binary @photo.jpg '${location.origin}/api/denoise?name=photo.jpg' -o clean.jpg`;
   tell();
