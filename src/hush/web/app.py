@@ -220,7 +220,7 @@ class _Server:
             picture = next(iter(read_pages(path)))
             scale = range_of(picture) if isinstance(asked, str) else asked
             low, high = scale if isinstance(scale, tuple) else (0, scale)
-            return preview(picture, scale), f"{low!r},{high!r}"
+            return preview(picture, scale), f"{float(low)!r},{float(high)!r}"
 
         shown, scale = await self._of_upload(request, look, ("range",))
         return Response(shown, media_type="image/jpeg", headers=SAFE | {RANGE: scale})
