@@ -36,7 +36,7 @@ NO = "–"
 RNG = np.random.default_rng(0)
 KINDS = {"gray": 1, "gray+alpha": 2, "RGB": 3, "RGB+alpha": 4, "CMYK": 4}
 DEPTHS = {"bool": "1", "uint8": "8", "uint16": "16", "float16": "half", "float32": "float", "float64": "double"}
-EXACT = ("png", "tiff", "bmp", "netpbm", "npy", "tga")
+EXACT = ("png", "tiff", "bmp", "netpbm", "npy", "exr", "tga")
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
@@ -57,7 +57,7 @@ def smooth(channels: int, dtype: str = "uint8", size: tuple[int, int] = (40, 56)
 
 def sample(name: str) -> np.ndarray:
     """Return pixels that a format holds."""
-    return smooth(3)
+    return smooth(3, "float32" if name == "exr" else "uint8")
 
 
 def changed(picture: Picture) -> Picture:
@@ -94,7 +94,7 @@ def near(name: str, one: Picture, other: Picture) -> bool:
 
 def size(name: str, folder: Path) -> str:
     for shape in ((1, 1), (1, 9), (21, 1), (17, 14), (64, 48)):
-        _, after, _ = trip(name, Picture(smooth(3, size=shape)), folder)
+        _, after, _ = trip(name, Picture(smooth(3, str(sample(name).dtype), shape)), folder)
         assert after.size == shape
     return "kept"
 
@@ -283,6 +283,7 @@ COLUMNS: dict[str, Callable[[str, Path], str]] = {
     "frames, pages": several,
     "quality": quality,
 }
+EXTRAS = {"heif": "pillow_heif", "exr": "OpenEXR"}
 ROWS = [name for name in FORMATS if name != "raw"]
 
 
@@ -294,8 +295,8 @@ def measured(name: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_table_says_what_is_measured(name: str, tmp_path: Path) -> None:
-    if name == "heif":
-        pytest.importorskip("pillow_heif")
+    if name in EXTRAS:
+        pytest.importorskip(EXTRAS[name])
     table = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
     assert measured(name, tmp_path) in table
 

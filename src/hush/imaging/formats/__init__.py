@@ -99,6 +99,15 @@ FORMATS: dict[str, Format] = {
         {"uint8": COLOUR_ALPHA, "uint16": COLOUR_ALPHA},
         pages=True,
     ),
+    "exr": Format(
+        "OpenEXR",
+        (".exr",),
+        marks.is_exr,
+        HERE + "exr",
+        {"float16": COLOUR, "float32": COLOUR},
+        decoding=4,
+        encoding=4,
+    ),
     "raw": Format("camera raw", marks.RAW_SUFFIXES, marks.is_raw, HERE + "raw", {}),
     # Nothing marks a TGA but its suffix.
     "tga": Format("TGA", (".tga",), lambda head: False, HERE + "pillow", {"uint8": ALPHA}, suffix="_tga"),
@@ -109,7 +118,6 @@ REFUSED: Mapping[str, tuple[str, tuple[bytes, ...], int]] = {
     "JPEG 2000": ("convert it to PNG or TIFF", (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), 0),
     "JPEG XL": ("convert it to PNG or TIFF", (b"\0\0\0\x0cJXL ", b"\xff\x0a"), 0),
     "Photoshop": ("export it as TIFF or PNG", (b"8BPS",), 0),
-    "OpenEXR": ("convert it to a float TIFF", (b"\x76\x2f\x31\x01",), 0),
     "PAM": ("convert it to PNG or TIFF", (b"P7\n",), 0),
     "PDF": ("export its pages as PNG", (b"%PDF",), 0),
 }

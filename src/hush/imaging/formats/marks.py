@@ -61,6 +61,11 @@ def is_heif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
 
 
+def is_exr(head: bytes) -> bool:
+    """Tell an OpenEXR by its first bytes."""
+    return head.startswith(b"\x76\x2f\x31\x01")
+
+
 def is_raw(head: bytes) -> bool:
     """Tell camera raw by its first bytes; most kinds look like TIFF, and are told by their suffix."""
     return any(head.startswith(mark, at) for mark, at in RAW_MARKS) or (is_tiff(head) and head.startswith(*CR2))

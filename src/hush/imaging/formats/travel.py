@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hush.errors import PictureError
 from hush.imaging.formats.picture import Picture
 from hush.imaging.formats.previews import ORIENTATION, upright
 from hush.imaging.formats.tags import directories
@@ -25,6 +26,8 @@ def carried(picture: Picture, name: str) -> Picture:
     """
     if picture.format in ("", name) or name in NUMBERS:
         return picture
+    if getattr(picture.coding, "transparent", False):
+        raise PictureError("an OpenEXR that is partly transparent, which no other format holds as it does. Name a .exr")
     if getattr(picture.coding, "multiplied", False):
         picture = replace(picture, pixels=_divided(picture.pixels))
     if picture.format == "netpbm" and isinstance(picture.full_scale, float):

@@ -3,7 +3,7 @@ const controls = document.getElementById("controls");
 const list = document.getElementById("pictures");
 const drop = document.getElementById("drop");
 const files = document.getElementById("files");
-const DEEPER = /\.(tiff?|dng|cr2|cr3|nef|arw|raf|rw2|orf|npy|p[bgpn]m|heic|heif|tga)$/i; // what browsers do not show
+const DEEPER = /\.(tiff?|dng|cr2|cr3|nef|arw|raf|rw2|orf|npy|exr|p[bgpn]m|heic|heif|tga)$/i; // what browsers do not show
 
 function read() {
   const asked = new URLSearchParams(new FormData(controls));
