@@ -231,7 +231,9 @@ def test_weights_that_nobody_names_go_by_the_noise() -> None:
     scene = np.linspace(0.2, 0.8, 96 * 96, dtype=np.float32).reshape(96, 96, 1).repeat(3, axis=2)
     grain = np.random.default_rng(0).normal(0, 12 / 255, scene.shape).astype(np.float32)
     blotches = 3 * (grain + np.roll(grain, 1, 0) + np.roll(grain, 1, 1) + np.roll(grain, (1, 1), (0, 1))) / 4
-    for noise, suited in ((grain, "gaussian"), (blotches, "photo"), (0 * grain, "photo")):
+    counted = np.random.default_rng(0).poisson(scene * 100).astype(np.float32) / 100 - scene
+    tinted = counted * np.float32([1, 0.5, 0.5])  # unlike in the channels, as counted light is
+    for noise, suited in ((grain, "gaussian"), (blotches, "photo"), (0 * grain, "photo"), (tinted, "gaussian")):
         noisy = scene + noise
         assert np.array_equal(denoise(noisy), denoise(noisy, weights=suited)), suited
 

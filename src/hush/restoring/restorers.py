@@ -271,8 +271,9 @@ class NetworkRestorer:
 class ByNoise:
     """Restore each picture with the weights that suit its noise: what is done where nobody names weights.
 
-    White noise that can be seen and is alike in all channels and tones, or whose level is told, is for ``gaussian``.
-    All else is for ``photo``: what cameras and codecs leave, and pictures that are nearly clean.
+    White noise that can be seen, and is alike in all channels or grows with brightness as counted light does, is for
+    ``gaussian``; so is noise whose level is told. All else is for ``photo``: what cameras and codecs leave, and
+    pictures that are nearly clean. See ``benchmarks/choice_of_weights.py``.
 
     Args:
         open_named: opens weights by their name; ``gaussian`` only when they are needed.
@@ -299,8 +300,8 @@ class ByNoise:
         if noise is None:
             return self._gaussian
         alike = max(noise.sigmas) <= UNLIKE * min(noise.sigmas)
-        even = noise.white and not noise.varies and alike and noise.sigma >= SEEN
-        return self._gaussian if even else self._photo
+        plain = noise.white and (alike or noise.varies) and noise.sigma >= SEEN
+        return self._gaussian if plain else self._photo
 
     def __call__(
         self,
