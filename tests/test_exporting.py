@@ -29,6 +29,7 @@ SMALL = {  # as different as their options allow, in little time
     "dncnn": "dncnn(channels=1, width=8, depth=3)",
     "drunet": "drunet(widths=[8, 16], blocks=1, unshuffle=2, merge_early=true)",
     "ffdnet": "ffdnet(width=8, depth=3)",
+    "guided_unet": "guided_unet(widths=[8, 16], classifier='resnet_classifier(widths=[4, 8], blocks=1)')",
     "resnet34_unet": "resnet34_unet(width=8, widths=[8, 8, 8, 8, 8])",
     "unet": "unet(width=4, depth=2, batch_norm=True, sigma_map=True, up=nearest)",
     "vae": "vae(widths=[4, 8], latent=4, batch_norm=True)",
