@@ -166,19 +166,6 @@ def test_who_is_ahead_is_said(measured: Bench, place: Path) -> None:
     assert "NLM, scikit-image is as good as" in parts(behind)["ahead"][0]
 
 
-def shifted(*, by: float, asked: str = "", threads: int = 1) -> Any:
-    """A peer that adds to a picture, and writes down that it was asked."""
-
-    def restore(image: np.ndarray, sigma: float | None) -> np.ndarray:
-        if asked:
-            with open(asked, "a", encoding="utf-8") as file:
-                file.write("asked\n")
-        return (image + by).astype(np.float32)
-
-    restore.description = f"adds {by}"  # type: ignore[attr-defined]
-    return restore
-
-
 def test_slow_peers_restore_some_of_the_pictures_and_are_compared_on_these(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +173,7 @@ def test_slow_peers_restore_some_of_the_pictures_and_are_compared_on_these(
     for number in range(5):
         crop = PillowImage.open(HERE / "data" / "coffee.png").crop((8 * number, 0, 8 * number + 40, 40))
         crop.save(tmp_path / "photos" / f"{number}.png")
-    slow = Peer("slow", "slow", {"by": 0.01}, "test_bench:shifted", slow=True)
+    slow = Peer("slow", "slow", {"by": 0.01}, "shifting:shifted", slow=True)
     monkeypatch.setattr(peers_module, "OUTSIDE", (slow,))
     found = bench(plan_of(place, data=(str(tmp_path / "photos"),), out=tmp_path / "out", rounds=1, slow_pictures=3))
     rows = {
@@ -214,7 +201,7 @@ def test_settings_that_give_the_same_pictures_are_judged_once(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def setting(name: str, family: str, by: float) -> Peer:
-        return Peer(name, family, {"by": by, "asked": str(tmp_path / name)}, "test_bench:shifted")
+        return Peer(name, family, {"by": by, "asked": str(tmp_path / name)}, "shifting:shifted")
 
     settings = (
         setting("a", "one", 0.0),
@@ -244,7 +231,7 @@ def test_settings_that_give_the_same_pictures_are_judged_once(
 def test_gray_and_colour_of_one_folder_are_told_apart(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    only_colour = Peer("colour", "colour", {"by": 0.01}, "test_bench:shifted", channels=(3,))
+    only_colour = Peer("colour", "colour", {"by": 0.01}, "shifting:shifted", channels=(3,))
     monkeypatch.setattr(peers_module, "OUTSIDE", (only_colour,))
     found = bench(plan_of(place, out=tmp_path / "out", rounds=1))
     assert [(e["data"], e["pictures"]) for e in found.sets] == [("photos, colour", 2), ("photos, gray", 1)]
