@@ -77,7 +77,7 @@ def serve(
     listener = _listen(host, port)
     alone = host in LOOPBACK
     app = create_app(options, max_upload=read_bytes(max_upload), hosts=LOOPBACK if alone else ("*",))
-    named = "localhost" if alone else f"[{host}]" if ":" in host else host
+    named = f"[{host}]" if ":" in host else "localhost" if alone else host
     address = f"http://{named}:{listener.getsockname()[1]}"
     say(f"hush serves at {address}   (Ctrl-C ends it)")
     if opened:

@@ -135,7 +135,7 @@ def bf16_is_harmless(network: nn.Module) -> bool:
     U-Net, 0.9 (0.36 dB) for CDnCNN-B, whose 20 layers each carry the whole picture. A network that does not end in a
     sum with the noisy picture gives steps of 8 bit, whatever its error: `export` asks for such a sum as well.
     """
-    inputs = _examples(network, 1, 96, 96, sigma=5)
+    inputs = _examples(network, 1, 64, 64, sigma=5)
     expected = _run(network, inputs)
     with torch.autocast("cpu", torch.bfloat16):
         restored = _run(network, inputs)

@@ -45,7 +45,7 @@ from hush.restoring.options import DenoiseOptions, read_sigma
 from hush.restoring.tiers import AUTO
 from hush.restoring.weights import WEIGHTS
 
-LOOPBACK = ("localhost", "127.0.0.1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MAX_UPLOAD = 2**30
 RESULT = "X-Hush-Result"
 RANGE = "X-Hush-Range"
@@ -101,8 +101,8 @@ def create_app(
     Args:
         options: how to denoise, unless a request says otherwise.
         max_upload: bytes that a picture may have.
-        hosts: names by which the server may be called, ``*`` for any; others are refused, so that a page of another
-            site cannot reach a server on its reader's machine under a name of its own (DNS rebinding).
+        hosts: names and addresses by which the server may be called, ``*`` for any; others are refused, so that a
+            page of another site cannot reach a server on its reader's machine under a name of its own (DNS rebinding).
 
     ``app.state.end()`` lets what is being restored stop at its next tile, so that the server can end.
     """
@@ -118,11 +118,19 @@ def create_app(
             Route("/api/preview", server.preview, methods=["POST"]),
             Route("/api/progress/{job}", server.progress),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_named_in_urls(hosts))],
         exception_handlers={HushError: _error, ClientDisconnect: _error, HTTPException: _error, Exception: _error},
     )
     app.state.end = server.ending.set
     return app
+
+
+def _named_in_urls(hosts: Sequence[str]) -> list[str]:
+    """Return hosts as requests name them: [::1] of Starlette's newest, [ of those that part hosts at the first colon.
+
+    A [ alone lets any IPv6 address in, which is no name that could be bound anew.
+    """
+    return [name for host in hosts for name in ((f"[{host}]", "[") if ":" in host else (host,))]
 
 
 class _Restored(FileResponse):
