@@ -77,7 +77,7 @@ def test_help_imports_nothing_heavy():
         "heavy = {'numpy', 'torch', 'openvino', 'pyvips', 'PIL', 'onnx', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 import hush
 from conftest import HERE
+from hush.cli import run
 from hush.errors import PictureError, UsageError, WeightsError
 from hush.imaging.tiles import plan_tiles
 from hush.restoring import restorers as module
@@ -236,6 +237,20 @@ def test_weights_that_nobody_names_go_by_the_noise() -> None:
     for noise, suited in ((grain, "gaussian"), (blotches, "photo"), (0 * grain, "photo"), (tinted, "gaussian")):
         noisy = scene + noise
         assert np.array_equal(denoise(noisy), denoise(noisy, weights=suited)), suited
+
+
+def test_results_name_the_weights_that_were_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = np.linspace(50, 200, 96 * 96).reshape(96, 96, 1).repeat(3, axis=2)
+    noisy = scene + np.random.default_rng(0).normal(0, 12, scene.shape)
+    for name, pixels in (("scene", scene), ("noisy", noisy)):
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    cases = {("scene", "auto"): "photo", ("noisy", "auto"): "gaussian", ("noisy", "photo"): "photo"}
+    for (name, asked), expected in cases.items():
+        result = denoise_file(tmp_path / f"{name}.png", options=DenoiseOptions(weights=asked, overwrite=True))
+        assert result.weights == expected
+        assert run(["denoise", str(tmp_path / f"{name}.png"), "--weights", asked, "--overwrite"]) == 0
+        assert (f"({expected}, " in capsys.readouterr().out) == (asked == "auto"), "where it was chosen"
+    assert denoise_file(tmp_path / "noisy.png", tmp_path / "x.png", DenoiseOptions(strength=0)).weights is None
 
 
 def test_blind_weights_are_not_told_a_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,11 @@ from PIL import Image
 
 from hush.cli.following import training_line
 from hush.errors import PictureError, RecipeError, TrainingError, WeightsError
+from hush.learning import training
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
 from hush.learning.networks.limits import NetworkLimits
+from hush.learning.processes import Processes
 from hush.learning.runs import draw_curves, open_saved, read_log
 from hush.learning.torch_runtime import read_numbers
 from hush.learning.training import Progress, train
@@ -168,6 +170,19 @@ def test_two_processes_learn_what_one_learns(pictures, tmp_path):
     for name, value in numbers(tmp_path / "one").items():
         assert torch.allclose(value, numbers(tmp_path / "two")[name], atol=2e-4), name
     assert len(read_log(tmp_path / "two")) == len({entry["step"] for entry in read_log(tmp_path / "two")})
+
+
+def test_processes_agree_as_often_whenever_they_report(pictures, tmp_path, monkeypatch):
+    """Clocks differ between processes, and one that asks what others do not ask hangs or ends all of them."""
+    asked = []
+    monkeypatch.setattr(Processes, "agree", lambda self, value: asked.append(value) or value)
+    counts = []
+    for seconds in (0.0, 1e9):
+        monkeypatch.setattr(training, "REPORT_SECONDS", seconds)
+        list(train(tiny(pictures, "length.steps=4", "length.minutes=60"), tmp_path / str(seconds)))
+        counts.append(len(asked))
+        asked.clear()
+    assert counts[0] == counts[1] > 0
 
 
 def test_time_limits_go_on_where_they_were(pictures, tmp_path):

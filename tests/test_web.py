@@ -74,6 +74,7 @@ def test_a_picture_comes_back_as_the_command_restores_it(client: TestClient, tin
     assert told["size"] == [60, 40]
     assert told["sigma"] == 40
     assert told["remarks"] == []
+    assert told["weights"] == "own"  # where they lie is not told
 
 
 def test_the_content_tells_the_format_and_another_may_be_asked_for(client: TestClient) -> None:

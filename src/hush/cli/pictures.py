@@ -17,7 +17,7 @@ from hush.cli.quick import PIPE
 from hush.errors import UsageError, WeightsError
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
-from hush.restoring.tiers import choose_weights
+from hush.restoring.tiers import AUTO, choose_weights
 
 FAILED = 1  # the exit code where pictures failed
 NOTHING = 0.05  # noise levels below it are shown as 0.0
@@ -128,7 +128,8 @@ def _tell(result: FileResult | FileFailure | FileSkipped, request: Request) -> N
     elif isinstance(result, FileResult):
         level = "" if result.sigma is None else f"sigma {result.sigma:.1f}, "
         pages = "" if result.pages == 1 else f"{result.pages} pages, "
-        size = f"{level}{pages}{result.megapixels:.2f} MP, {duration(result.seconds)}"
+        chosen = f"{result.weights}, " if result.weights and request.options.weights == AUTO else ""
+        size = f"{chosen}{level}{pages}{result.megapixels:.2f} MP, {duration(result.seconds)}"
         say(f"{source} -> {result.target}  ({size})")
 
 
@@ -152,8 +153,8 @@ def _tell_left_out(count: int) -> None:
 
 def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
     """Return what is worth a word of the weights, of the noise that was told or found, and of the options."""
-    weights = choose_weights(str(request.options.weights), request.options.quality)
-    remarks = [weights.word] if weights.word else []
+    word = choose_weights(str(request.options.weights), request.options.quality).word
+    remarks = [word] if word else []
     levels = [result.sigma for result in results if result.sigma is not None]
     clean = sum(level < NOTHING for level in levels)
     if clean and request.options.sigma is None:
@@ -162,12 +163,14 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
         )
         remarks.append(f"{where}, so nothing was cleaned; --sigma 10 cleans all the same")
     remarks += dict.fromkeys(remark for result in results for remark in result.remarks)
-    largest = _largest_sigma(weights.weights) if levels else None
-    if largest is not None and max(levels) > largest:
-        remarks.append(
-            f"sigma {max(levels):.3g}: the weights {weights.weights!r} were trained up to {largest:g}; "
-            "look well at what they make of more"
-        )
+    for weights in dict.fromkeys(result.weights for result in results if result.weights and result.sigma is not None):
+        level = max(result.sigma or 0.0 for result in results if result.weights == weights)
+        largest = _largest_sigma(weights)
+        if largest is not None and level > largest:
+            remarks.append(
+                f"sigma {level:.3g}: the weights {weights!r} were trained up to {largest:g}; "
+                "look well at what they make of more"
+            )
     return remarks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from hush.errors import UsageError
+
+PATIENCE = timedelta(hours=2)  # how long the others wait while the first one validates
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Processes:
         count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
         chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
         if count > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+            distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
         return cls(chosen, rank, count)
 
     @property

@@ -182,18 +182,19 @@ class Training:
         loader = self._load_ahead()
         meter = _Meter(self)
         try:
-            while (share := self._share(meter)) < 1:
+            share = self._share(meter)
+            while share < 1:
                 batches = [next(loader).to(self.processes.device) for _ in range(self.parts)]
                 losses = self.method.step(batches, self._rngs(), self.step, share)
                 if not all(map(math.isfinite, losses.values())):
                     raise NotFinite(_not_finite(losses, self.step, run))
                 self.step += 1
                 self.pixels += sum(batch.clean[:, 0].numel() for batch in batches) * self.processes.count
-                judged = self.step % self.recipe.validate_every == 0 or self._share(meter) >= 1
+                share = self._share(meter)  # once a step, by all processes: they do not report at the same steps
+                judged = self.step % self.recipe.validate_every == 0 or share >= 1
                 if judged or meter.due():
                     speeds = meter.read(loader.waited)
                     figures = self._judge(run) if judged and run else None
-                    share = self._share(meter)
                     progress = Progress(
                         self.step, share, meter.elapsed(), meter.remaining(share), losses, self.pixels / 1e6, *speeds,
                         validation=figures,

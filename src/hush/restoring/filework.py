@@ -120,9 +120,11 @@ class FileWork:
         megapixels = sum(width * height for width, height in self._sizes) / 1e6
         sizes = self._sizes
         remarks = tuple(dict.fromkeys(remark for outcome in self._outcomes for remark in outcome.remarks))
+        weights = ", ".join(dict.fromkeys(outcome.weights for outcome in self._outcomes if outcome.weights)) or None
         return FileResult(
-            self.source, self.target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr, remarks
-        )
+            self.source, self.target, total.sigma, seconds, megapixels, sizes[0], len(sizes), total.psnr, remarks,
+            weights,
+        )  # fmt: skip
 
     def _restored(self, page: Picture, known: Known) -> Picture:
         """Restore a page."""

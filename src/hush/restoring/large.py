@@ -86,7 +86,10 @@ def denoise_large(
     height, width = layout.shape[:2]
     seconds = time.perf_counter() - started
     size = height * width / 1e6
-    return FileResult(source, target, outcome.sigma, seconds, size, (width, height), 1, outcome.psnr, outcome.remarks)
+    return FileResult(
+        source, target, outcome.sigma, seconds, size, (width, height), 1, outcome.psnr, outcome.remarks,
+        outcome.weights,
+    )  # fmt: skip
 
 
 def _bands(parts: Iterator[tuple[Tile, NDArray[Any]]], layout: Layout) -> Iterator[NDArray[Any]]:

@@ -29,6 +29,8 @@ class FileResult:
     """PSNR of the noisy picture in dB, if what was removed is all its noise; None if nothing was."""
     remarks: tuple[str, ...] = field(default=(), compare=False)
     """What is worth a word of the options: where they keep more or less than they seem to."""
+    weights: str | None = field(default=None, compare=False)
+    """What restored it, by name, such as ``gaussian``; of pages that differ in it all of them, joined by a comma."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ BARE = "hush.learning.torch_runtime:open_bare"  # opens arrays that have no ONNX
 class Restorer(Protocol):
     """What restores an image."""
 
+    weights: str
+    """What it is called: the name of weights, or of a method."""
     needs_sigma: bool
     """Whether it must be told the noise level; where nobody knows it, it is estimated."""
     overlap: int
@@ -113,12 +115,13 @@ def open_restorer(
         found = open_weights(weights)
         runs = open_runtime(found, runtime=runtime, **options)
         ensemble = choice.ensemble or found.ensemble
-    return NetworkRestorer(Ensemble(runs) if ensemble else runs, tile)
+    return NetworkRestorer(Ensemble(runs) if ensemble else runs, tile, weights=weights)
 
 
 class Identity:
     """Return the noisy image: what every restorer must beat."""
 
+    weights = "identity"
     needs_sigma = False
     description = "identity"
     overlap = 0
@@ -158,6 +161,7 @@ class Classical:
 
     def __init__(self, name: str) -> None:
         self._method = find(CLASSICAL, name, "classical method")
+        self.weights = f"classical:{name}"
         self.description = f"classical {name}"
 
     def __call__(
@@ -193,8 +197,9 @@ class NetworkRestorer:
     Blind weights are told the level only if somebody says it; else they find it, for each place in the image.
     """
 
-    def __init__(self, runtime: Runtime, tile: int | None = None) -> None:
+    def __init__(self, runtime: Runtime, tile: int | None = None, *, weights: str = "network") -> None:
         self.runtime = runtime
+        self.weights = weights
         self.tile: int | None = tile or TILE
         self._per_pixel: int | None = None
         self._keeps = False
@@ -249,7 +254,7 @@ class NetworkRestorer:
     def side_by_side(self, count: int) -> NetworkRestorer | None:
         """Return what restores so many small images at once; None if the runtime knows no such thing."""
         runtime = side_by_side(self.runtime, count)
-        return NetworkRestorer(runtime, self.tile) if runtime else None
+        return NetworkRestorer(runtime, self.tile, weights=self.weights) if runtime else None
 
     def _tiled(self, image: Image, function: Callable[[Image], Image], progress: TellProgress | None) -> Image:
         tile = cheapest_tile(image.shape[0], image.shape[1], self.tile or TILE, self.overlap, self.align)
@@ -279,6 +284,7 @@ class ByNoise:
         open_named: opens weights by their name; ``gaussian`` only when they are needed.
     """
 
+    weights = AUTO
     needs_sigma = True
 
     def __init__(self, open_named: Callable[[str], Restorer]) -> None:

@@ -99,6 +99,8 @@ class Outcome:
     """Number of values that they were summed over."""
     remarks: tuple[str, ...] = ()
     """What is worth a word of the options: where they keep more or less than they seem to."""
+    weights: str | None = None
+    """What restored it, by name; None where strength is 0."""
 
     @property
     def psnr(self) -> float | None:
@@ -166,6 +168,7 @@ def restore_windows(
     if isinstance(restorer, ByNoise):
         restorer = restorer.suited(noise)
         noise = noise if restorer.needs_sigma else None
+    outcome.weights = None if options.strength == 0 else restorer.weights
     outcome.sigma = options.sigma if noise is None else noise.told
     outcome.remarks = _remarks(scene, options, gray=gray or not (colour or scene.cmyk))
 

@@ -196,6 +196,8 @@ class _Server:
             target = target.with_suffix(suffix) if suffix else target
             result = denoise_file(upload.source, target, options, progress=tell)
             told = {k: v for k, v in vars(result).items() if k not in ("source", "target")}
+            if OWN in self._weights and told["weights"] == str(self._options.weights):
+                told["weights"] = OWN
             return target, {RESULT: json.dumps(told, default=str)}
 
         try:

@@ -160,6 +160,7 @@ class Picture {
       `${told.size[0]} × ${told.size[1]}`,
       told.pages > 1 ? `${told.pages} pages` : "",
       told.psnr === null ? "nothing was changed" : told.sigma === null ? "" : `noise of deviation ${told.sigma.toFixed(1)}`,
+      told.weights ? `weights ${told.weights}` : "",
       `${told.seconds.toFixed(1)} s`,
       ...told.remarks,
     ];
