@@ -19,6 +19,7 @@ from hush.cli import run
 from hush.errors import PictureError, UsageError
 from hush.imaging.arrays import luminance
 from hush.imaging.files import read
+from hush.restoring import memory
 from hush.restoring.controls import control
 from hush.restoring.denoising import (
     DenoiseOptions,
@@ -260,6 +261,26 @@ def test_options_that_are_not_allowed(options: dict[str, Any], message: str) -> 
 )
 def test_amounts_of_memory(text: str, amount: int) -> None:
     assert read_bytes(text) == amount
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "kind"),
+    [
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ],
+)
+def test_files_that_a_container_has_read_leave_memory_free(
+    limit: str, used: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    stat = f"{used.partition('/')[0]}/memory.stat" if "/" in used else "memory.stat"
+    (tmp_path / "memory").mkdir()
+    for name, text in ((limit, "1000000"), (used, "900000"), (stat, f"anon 5\n{kind} 700000\n")):
+        (tmp_path / name).write_text(text)
+    assert memory.free() == 800_000
+    (tmp_path / limit).write_text("max")
+    assert memory.free() > 10**6
 
 
 @pytest.mark.parametrize("text", ["", "much", "12X", "-1G", "1,5G"])

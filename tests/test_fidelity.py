@@ -28,7 +28,7 @@ from hush.errors import MissingExtra, PictureError
 from hush.imaging.files import Metadata, Picture, read, read_pages, write, write_pages
 from hush.imaging.formats import FORMATS, gif, heif, png
 from hush.imaging.formats.pillow import PillowCoding
-from hush.imaging.formats.tags import directories
+from hush.imaging.formats.tags import BYTE, LONG, directories
 
 PAGE = Path(__file__).parent.parent / "docs" / "fidelity.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -376,6 +376,41 @@ def test_xmp_in_a_text_of_png_travels(tmp_path: Path) -> None:
     picture = read(tmp_path / "x.png")
     assert read(write(tmp_path / "y.jpg", picture)).metadata.xmp == xmp
     assert chunk in png.split(write(tmp_path / "y.png", picture).read_bytes())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [BYTE, LONG])
+def test_iptc_of_a_tiff_travels(kind: int, order: Any, tmp_path: Path) -> None:
+    """As a resource of Photoshop, which is where other formats hold it; many programs call its bytes words."""
+    records = b"\x1c\x02\x05\0\x05Title\0\0"
+    write(tmp_path / "a.tif", Picture(smooth(3)))
+    tifffile.imwrite(
+        tmp_path / "b.tif", smooth(3), byteorder=order, photometric="rgb", metadata=None,
+        extratags=[(33723, kind, len(records) // (4 if kind == LONG else 1), records, True)],
+    )  # fmt: skip
+    for target in ("c.jpg", "c.png"):
+        found = read(write(tmp_path / target, read(tmp_path / "b.tif"))).metadata.photoshop
+        assert found == b"8BIM\x04\x04\0\0" + len(records).to_bytes(4, "big") + records
+    kept = directories(write(tmp_path / "c.tif", read(tmp_path / "b.tif")).read_bytes())[0][0]
+    assert 33723 in kept
+    assert 34377 not in kept
+
+
+@pytest.mark.parametrize(("dpi", "jfif"), [(300.0, (300, 300)), (254_000.0, (1, 1))])
+def test_resolution_travels_as_far_as_a_format_holds_it(dpi: float, jfif: Any, tmp_path: Path) -> None:
+    """Of microscopes a JPEG's own field holds none; its EXIF does, from which it travels on."""
+    write(tmp_path / "a.tif", Picture(smooth(3), metadata=Metadata(dpi=(dpi, dpi))))
+    first = write(tmp_path / "b.jpg", read(tmp_path / "a.tif"))
+    with Image.open(first) as image:
+        assert image.info["jfif_density"] == jfif
+    for target in ("c.png", "c.bmp", "c.tif"):
+        found = read(write(tmp_path / target, read(first))).metadata.dpi
+        assert found == pytest.approx((dpi, dpi), rel=1e-3)
+
+
+def test_a_resolution_of_atoms_is_written(tmp_path: Path) -> None:
+    picture = Picture(smooth(3), metadata=Metadata(dpi=(5_080_000.0, 1e12)))
+    assert read(write(tmp_path / "a.tif", picture)).metadata.dpi == pytest.approx((5_080_000, 2**32 - 1))
 
 
 # Every odd file

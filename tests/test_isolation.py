@@ -198,6 +198,16 @@ def test_large_stacks_are_restored_page_by_page(tmp_path: Path, monkeypatch: pyt
         assert result.pages == len(list(read_pages(result.source)))
 
 
+def test_no_module_of_the_folder_is_run(tmp_path: Path) -> None:
+    (tmp_path / "pickle.py").write_text("open('run', 'w').close(); raise ImportError('not this one')")
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, 20, 20)
+    command = [sys.executable, "-P", "-m", "hush", "denoise", ".", "--weights", "identity"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"pickle.py", "a.png", "b.png", "a-hush.png", "b-hush.png"}
+
+
 def test_giving_up_half_way_leaves_no_process(tmp_path: Path) -> None:
     for i in range(6):
         save(tmp_path / f"{i}.png", 20, 20, 3)

@@ -10,8 +10,9 @@ import tifffile
 from PIL import Image
 
 from hush.imaging.files import read_pages
+from hush.restoring import restorers
 from hush.restoring.denoising import DenoiseOptions, denoise_file, denoise_files
-from hush.restoring.levels import alike_whites, steady
+from hush.restoring.levels import alike_whites, settled, steady
 from tiny import darkening_numbers, write_tiny
 
 RNG = np.random.default_rng(0)
@@ -31,6 +32,31 @@ def test_what_differs_stays_apart():
     fading = [20 * 0.99**i for i in range(100)]
     assert steady(fading) == pytest.approx(fading, rel=0.05)
     assert steady([]) == []
+
+
+def test_most_of_the_pages_around_choose_the_weights():
+    choices = ["a"] * 4 + ["b"] + ["a"] * 4
+    assert settled(choices, [20.0] * 9) == ["a"] * 9
+    assert settled(["a", "b"] * 3, [5.0, 40.0] * 3) == ["a", "b"] * 3, "channels of unlike noise keep their own"
+    assert settled(["a", "b"], [20.0, 20.0]) == ["a", "b"], "a draw"
+    long = settled(["a"] * 30 + ["b"] * 30, [20.0] * 60)
+    assert long == ["a"] * 30 + ["b"] * 30, "a scene that changes"
+
+
+def test_the_weights_do_not_change_from_frame_to_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [np.clip(RNG.normal(128, 20, (64, 64, 3)), 0, 255).astype(np.uint8) for _ in range(5)]
+    first, *rest = map(Image.fromarray, frames)
+    first.save(tmp_path / "a.png", save_all=True, append_images=rest, duration=40)
+    suited, found = restorers.ByNoise.suited, []
+
+    def doubt(self: restorers.ByNoise, noise: object) -> restorers.Restorer:
+        found.append(suited(self, noise))
+        return self._photo if len(found) == 3 else found[-1]
+
+    monkeypatch.setattr(restorers.ByNoise, "suited", doubt)
+    result = denoise_file(tmp_path / "a.png", options=DenoiseOptions(quality="fast"))
+    assert len(found) == 5
+    assert result.weights == "gaussian-fast"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,10 +19,13 @@ from PIL import Image
 from conftest import HERE, shared_data
 from hush.errors import PictureError
 from hush.imaging.files import read, read_pages, write
+from hush.imaging.formats import jpeg
 from hush.imaging.formats.picture import Metadata, Picture
+from hush.imaging.formats.stacks import extract
+from hush.imaging.formats.tags import LONG, RATIONAL, Tag, directories
 from hush.imaging.formats.tiff import TiffCoding
 from hush.imaging.layouts import read_layout
-from hush.imaging.rows import write_rows
+from hush.imaging.rows import _put_tags, write_rows
 from hush.imaging.tiles import Tile
 from hush.imaging.windows import FileWindows
 from hush.restoring import denoising, large, working
@@ -238,6 +242,59 @@ def test_a_photograph_goes_from_jpeg_to_jpeg(tmp_path: Path) -> None:
     assert same.read_bytes() == source.read_bytes()
     denoise_file(same, same, DenoiseOptions(weights="identity", overwrite=True))
     assert same.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.usefixtures("short")
+def test_a_jpeg_in_parts_loses_its_previews_too(tmp_path: Path) -> None:
+    segments, at = jpeg.split(data := (HERE / "data" / "mountains.jpg").read_bytes())
+    jfif = b"JFIF\0\1\1\1\0\x48\0\x48\1\1RGB"
+    xmp = jpeg.XMP + b"<x:xmpmeta><xmp:Thumbnails>stale</xmp:Thumbnails><dc:title/></x:xmpmeta>"
+    own = [segment for segment in segments if segment[0] != jpeg.APP0]
+    (tmp_path / "a.jpg").write_bytes(jpeg.join([(jpeg.APP0, jfif), (jpeg.APP1, xmp), *own]) + data[at:])
+    blurred = DenoiseOptions(weights="classical:median", sigma=9)
+    written = denoise_file(tmp_path / "a.jpg", options=blurred).target.read_bytes()
+    assert b"<dc:title/>" in written
+    assert b"stale" not in written
+    assert jfif[:12] + b"\0\0" in written
+
+
+@pytest.mark.usefixtures("short")
+def test_a_jpeg_of_which_some_is_missing_is_refused_in_parts_too(tmp_path: Path) -> None:
+    data = (HERE / "data" / "mountains.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[:-6000] + data[-2:])  # its end is marked
+    with pytest.raises(PictureError, match=r"cut\.jpg: damaged or unsupported file .*premature end"):
+        denoise_file(tmp_path / "cut.jpg", options=DenoiseOptions(weights="classical:median", sigma=9))
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.jpg"]
+    (marker, first), *others = jpeg.split(data)[0]
+    padded = jpeg.join([(marker, first)]) + b"\0\0" + jpeg.join(others)[2:] + data[jpeg.split(data)[1] :]
+    (tmp_path / "padded.jpg").write_bytes(padded)
+    result = denoise_file(tmp_path / "padded.jpg", options=DenoiseOptions(weights="identity"))
+    assert result.target.read_bytes() == padded
+
+
+@pytest.mark.usefixtures("short")
+def test_a_file_of_which_too_little_changes_to_be_seen_is_copied_in_parts_too(tmp_path: Path) -> None:
+    source = HERE / "data" / "mountains.jpg"
+    faint = DenoiseOptions(weights="classical:median", sigma=2, strength=0.001)
+    assert denoise_file(source, tmp_path / "a.jpg", faint).target.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.usefixtures("short")
+def test_a_tiff_in_parts_keeps_its_directories_of_tags(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.tif", read(HERE / "data" / "mountains.jpg"))
+    page = directories(source.read_bytes())[0][0]
+    places = {Tag(RATIONAL, 1, struct.pack("=II", 7, 2)): 2, Tag(RATIONAL, 1, struct.pack("=II", 1, 50)): 33434}
+    inner = {number: tag for tag, number in places.items()}
+    described = {**page, 34665: Tag(LONG, 1, b"", {33434: inner[33434]}), 34853: Tag(LONG, 1, b"", {2: inner[2]})}
+    (tmp_path / "b.tif").write_bytes(extract(source.read_bytes(), page))
+    _put_tags((tmp_path / "b.tif").open("r+b"), described)
+    for target in ("c.tif", "c.jpg"):
+        made = denoise_file(tmp_path / "b.tif", tmp_path / target, DenoiseOptions(weights="classical:median", sigma=9))
+        exif = read(made.target).metadata.exif
+        assert exif is not None
+        found = directories(exif)[0][0]
+        assert found[34665].directory == {33434: inner[33434]}
+        assert found[34853].directory == {2: inner[2]}
 
 
 @pytest.mark.usefixtures("short")

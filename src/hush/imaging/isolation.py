@@ -85,7 +85,7 @@ class Decoder:
             self.close()  # also where pages of the file before are still on their way
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
             self._process = subprocess.Popen(
-                [sys.executable, "-c", COMMAND],
+                [sys.executable, "-P", "-c", COMMAND],  # -P: no module that lies in the folder comes first
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
@@ -118,6 +118,8 @@ class Decoder:
                 raise PictureError(
                     f"{source}: its decoder was killed, perhaps as memory ran out. Try it alone"
                 ) from None
+            if process.returncode == 1 and not late.is_set():  # Python's own end, with its reason on stderr
+                raise PictureError(f"{source}: its decoder could not start. Look whether hush doctor works") from None
             reason = f"took more than {limit:.0f} s" if late.is_set() else f"crashed ({_death(process.returncode)})"
             raise PictureError(f"{source}: its decoder {reason}, so the file is damaged. {INTACT}") from None
         finally:

@@ -117,6 +117,7 @@ def _tiff(path: Path, file: BinaryIO) -> Layout | None:
 
 def _tiff_page(path: Path, data: mmap) -> Layout | None:
     from hush.imaging.formats import stacks, tiff
+    from hush.imaging.formats.tags import byte_order, is_big
 
     pages = stacks.find_pages(data)
     if len(pages) > 1:
@@ -134,7 +135,9 @@ def _tiff_page(path: Path, data: mmap) -> Layout | None:
         kind = "a TIFF with values, colours, alpha or strips of this kind"
         return Layout(shape, dtype, Picture(np.zeros((1, 1, *shape[2:]), dtype)), None, kind)
     picture = next(iter(tiff.read_pages(stacks.extract(data, part))))
-    picture = replace(picture, coding=replace(picture.coding, rows=_rows_per_strip(tags, height)))
+    own = stacks.native_tags(tags, byte_order(data))  # with those that extract leaves out: EXIF, GPS
+    metadata, coding = tiff.description(pages[0], own, is_big(data))
+    picture = replace(picture, metadata=metadata, coding=replace(coding, rows=_rows_per_strip(tags, height)))
     return Layout(shape, dtype, picture, lambda: _vips_rows("tiffload", path, shape, dtype, access="random"))
 
 
@@ -182,6 +185,7 @@ def _jpeg(path: Path, file: BinaryIO) -> Layout | None:
         return None
     _, height, width, channels = struct.unpack(">BHHB", frame[:6])
     check_size(height, width, channels, "u1", _bytes(file))
+    segments = [(m, jpeg._without_previews(m, content)) for m, content in segments]
     coding = jpeg._coding(segments)
     shape = (height, width) if channels == 1 else (height, width, channels)
     picture = Picture(
@@ -190,7 +194,7 @@ def _jpeg(path: Path, file: BinaryIO) -> Layout | None:
     if marker not in BASELINE or channels not in (1, 3) or coding.stored_rgb or _has_more(file, segments, scan):
         kind = "a progressive JPEG" if coding.progressive else "a JPEG of this kind"
         return Layout(shape, np.dtype("u1"), picture, None, kind)
-    return Layout(shape, np.dtype("u1"), picture, lambda: _vips_rows("jpegload", path, shape, np.dtype("u1")))
+    return Layout(shape, np.dtype("u1"), picture, lambda: _jpeg_rows(path, shape))
 
 
 def _has_more(file: BinaryIO, segments: list[Segment], scan: int) -> bool:
@@ -207,6 +211,24 @@ def _has_more(file: BinaryIO, segments: list[Segment], scan: int) -> bool:
             return bool(block[end + 2 :] or file.read(1))
         last = block[-1:]
     return True
+
+
+def _jpeg_rows(path: Path, shape: tuple[int, ...]) -> ReadRows:
+    """Decode a JPEG row by row, as strictly as `hush.imaging.formats.jpeg.read` does it as a whole."""
+    opened: list[ReadRows] = []
+
+    def rows(top: int, count: int, fail_on: str = "warning") -> NDArray[Any]:
+        try:
+            if not opened:
+                opened.append(_vips_rows("jpegload", path, shape, np.dtype("u1"), fail_on=fail_on))
+            return opened[0](top, count)
+        except PictureError as error:
+            if fail_on != "warning" or "extraneous bytes" not in str(error):
+                raise
+            opened.clear()
+            return rows(top, count, "error")
+
+    return rows
 
 
 def _npy(path: Path, file: BinaryIO) -> Layout | None:
@@ -235,12 +257,18 @@ READERS: dict[str, Callable[[Path, BinaryIO], Layout | None]] = {"png": _png, "t
 
 
 def _vips_rows(
-    loader: str, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, access: str = "sequential"
+    loader: str,
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    *,
+    access: str = "sequential",
+    fail_on: str = "error",
 ) -> ReadRows:
     """Open a file with libvips, to be decoded row by row."""
     pyvips = vips()
     with _decoding(pyvips):
-        image = getattr(pyvips.Image, loader)(os.fsencode(path), access=access, fail_on="error")
+        image = getattr(pyvips.Image, loader)(os.fsencode(path), access=access, fail_on=fail_on)
         region = pyvips.Region.new(image)
     found = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
     if found != shape or np.dtype(VIPS_DTYPES.get(image.format, "V")) != dtype:

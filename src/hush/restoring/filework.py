@@ -20,7 +20,7 @@ from hush.imaging.gaps import present
 from hush.imaging.ranges import value_range
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult
-from hush.restoring.restorers import Restorer, TellProgress
+from hush.restoring.restorers import ByNoise, Restorer, TellProgress
 from hush.restoring.working import Outcome, find_noise, restore_array
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Known:
     scale: Range | None = None
     """Which values are black and white."""
     noise: NoiseEstimate | None = None
+    restorer: Restorer | None = None
+    """What restores it, where that goes by the noise."""
 
     @property
     def level(self) -> float:
@@ -74,7 +76,6 @@ class FileWork:
         self._copies = self._into.encoding + decoders * (FORMATS[like.format].decoding + 2)
         self._outcomes: list[Outcome] = []
         self._sizes: list[tuple[int, int]] = []
-        self._changed = False
 
     def restore(self, pages: Pages | list[Picture], known: Iterable[Known] | None = None) -> Iterator[Picture]:
         """Yield each page restored; several are all looked at first, if they were not yet.
@@ -107,7 +108,7 @@ class FileWork:
 
     def _as_it_was(self) -> bool:
         """Say whether all that was restored is what it was, in the format that it had."""
-        return not self._changed and may_copy(self.source, self.target, self._like)
+        return not any(outcome.changed for outcome in self._outcomes) and may_copy(self.source, self.target, self._like)
 
     def result(self, seconds: float) -> FileResult:
         """Sum up: the noise level is the median of those of the pages."""
@@ -130,12 +131,13 @@ class FileWork:
         """Restore a page."""
         with _named(self.target):
             self._into.check_holds(page)
+        restorer = known.restorer or self._restorer
         with _named(self.source):
             pixels, outcome = restore_array(
                 page.pixels,
                 self._options,
-                self._restorer,
-                noise=known.noise,
+                restorer,
+                noise=known.noise if restorer.needs_sigma else None,
                 orientation=orientation_of(page),
                 nodata=page.nodata,
                 full_scale=page.full_scale if known.scale is None else known.scale,
@@ -144,7 +146,6 @@ class FileWork:
                 progress=self._progress,
             )
         self._outcomes.append(outcome)
-        self._changed |= not np.array_equal(pixels, page.pixels, equal_nan=pixels.dtype.kind == "f")
         return replace(page, pixels=pixels)
 
     def look(self, pages: Pages | list[Picture]) -> Iterable[Known]:
@@ -162,10 +163,14 @@ class FileWork:
         ]
         if len(found) == 1:
             return found
-        from hush.restoring.levels import steady
+        from hush.restoring.levels import settled, steady
 
         levels = [known.level for known in found]
-        return [known.at(level) for known, level in zip(found, steady(levels), strict=True)]
+        steadied = [known.at(level) for known, level in zip(found, steady(levels), strict=True)]
+        if not isinstance(self._restorer, ByNoise):
+            return steadied
+        suited = settled([self._restorer.suited(known.noise) for known in found], levels)
+        return [replace(known, restorer=restorer) for known, restorer in zip(steadied, suited, strict=True)]
 
     def _whites(self, pages: Pages | list[Picture]) -> Iterable[Range | None]:
         """Return what is white in each of several pages of 16 bits; None where a page tells it by itself."""

@@ -69,7 +69,7 @@ def denoise_large(
 
     def watched(bands: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         yield from bands
-        if not outcome.squares and may_copy(source, target, layout.picture):
+        if not outcome.changed and may_copy(source, target, layout.picture):
             raise Unchanged
 
     try:

@@ -7,6 +7,11 @@ from pathlib import Path
 
 SHARE = 0.5  # of what is free that a process takes unless told
 UNKNOWN = 2 * 2**30  # bytes; taken for free where the system does not tell
+GROUPS = Path("/sys/fs/cgroup")
+CONTAINERS = (  # limit, use, kinds of use, and the kind that is given back: of version 2, and of version 1
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
 
 def resident() -> int:
@@ -28,7 +33,7 @@ def highest() -> int:
 
 def free() -> int:
     """Return the bytes of memory that are free on this machine, or in the container that it runs in."""
-    found = [amount for amount in (_machine(), _container("memory.max", "memory.current")) if amount is not None]
+    found = [amount for amount in (_machine(), *(_container(*names) for names in CONTAINERS)) if amount is not None]
     return max(0, min(found, default=UNKNOWN))
 
 
@@ -51,10 +56,14 @@ def _machine() -> int | None:
         return None
 
 
-def _container(limit: str, used: str) -> int | None:
-    """Read what a control group of Linux has left (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
-    folder = Path("/sys/fs/cgroup")
+def _container(limit: str, used: str, kinds: str, reclaimed: str) -> int | None:
+    """Read what a control group of Linux has left (https://docs.kernel.org/admin-guide/cgroup-v2.html).
+
+    Files that were read or written stay in memory until it is needed for something else: these count as free.
+    """
     try:
-        return int((folder / limit).read_text()) - int((folder / used).read_text())
+        left = int((GROUPS / limit).read_text()) - int((GROUPS / used).read_text())
+        amounts = dict(line.split() for line in (GROUPS / kinds).read_text().splitlines())
+        return left + int(amounts.get(reclaimed, 0))
     except (OSError, ValueError):  # no such files, or "max"
         return None

@@ -305,7 +305,7 @@ class ByNoise:
         """Return what restores a picture with such noise; None where its level is told."""
         if noise is None:
             return self._gaussian
-        alike = max(noise.sigmas) <= UNLIKE * min(noise.sigmas)
+        alike = max(noise.sigmas, default=0.0) <= UNLIKE * min(noise.sigmas, default=0.0)
         plain = noise.white and (alike or noise.varies) and noise.sigma >= SEEN
         return self._gaussian if plain else self._photo
 

@@ -101,6 +101,8 @@ class Outcome:
     """What is worth a word of the options: where they keep more or less than they seem to."""
     weights: str | None = None
     """What restored it, by name; None where strength is 0."""
+    changed: bool = False
+    """Whether any value came out other than it was, in the dtype of the pixels."""
 
     @property
     def psnr(self) -> float | None:
@@ -190,7 +192,9 @@ def restore_windows(
     blocks = run_blocks(*scene.size, restore, tile=side, overlap=overlap, align=restorer.align, progress=progress)
     for top, left, block in blocks:
         tile = Tile(top, left, *block.shape[:2])
-        yield tile, _encoded(block, scene, tile, options)
+        part = _encoded(block, scene, tile, options)
+        outcome.changed |= not np.array_equal(part, windows.window(tile), equal_nan=part.dtype.kind == "f")
+        yield tile, part
 
 
 def _remarks(scene: Scene, options: DenoiseOptions, *, gray: bool) -> tuple[str, ...]:

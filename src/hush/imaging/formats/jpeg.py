@@ -85,7 +85,9 @@ def write(picture: Picture) -> bytes:
     height, width = picture.size
     if max(height, width) > 65_500:
         raise PictureError(f"{width}x{height} pixels; a JPEG's sides are at most 65500. Name a .tif file")
-    options: dict[str, Any] = {"quality": QUALITY, "subsampling": "4:4:4", "dpi": picture.metadata.dpi}
+    dpi = picture.metadata.dpi
+    fits = dpi is not None and max(dpi) < 2**16  # that of a microscope stands in EXIF alone
+    options: dict[str, Any] = {"quality": QUALITY, "subsampling": "4:4:4", "dpi": dpi if fits else None}
     if coding is not None:
         options = {"qtables": _tables(coding, picture.cmyk), "progressive": coding.progressive}
         options["subsampling"] = "4:4:4" if picture.cmyk else coding.subsampling

@@ -23,6 +23,7 @@ TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 NUMBERS = {6: "b", 8: "h", 9: "i", 11: "f", 12: "d"}
 DIRECTORIES = (34665, 34853, 40965)  # tags that point to another directory: EXIF, GPS, interoperability
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,23 @@ class Tag:
 def whole(*values: int, kind: int = LONG) -> Tag:
     """Make a tag of whole numbers."""
     return Tag(kind, len(values), struct.pack(f"{NATIVE}{len(values)}{INTEGERS[kind]}", *values))
+
+
+def resolution(tags: Mapping[int, Tag]) -> tuple[float, float] | None:
+    """Return the pixels per inch, across and down, that tags tell; None if they tell none."""
+    if X_RESOLUTION not in tags or Y_RESOLUTION not in tags:
+        return None
+    unit = tags[RESOLUTION_UNIT].integers() if RESOLUTION_UNIT in tags else ()
+    scale = {2: 1.0, 3: 2.54}.get(unit[0] if unit else 2)
+    across, down = _fraction(tags[X_RESOLUTION]), _fraction(tags[Y_RESOLUTION])
+    return (across * scale, down * scale) if scale and across > 0 and down > 0 else None
+
+
+def _fraction(tag: Tag) -> float:
+    if tag.type != RATIONAL:
+        return 0.0
+    above, below = struct.unpack_from(NATIVE + "II", tag.value)
+    return above / below if below else 0.0
 
 
 def forget(data: Data) -> None:

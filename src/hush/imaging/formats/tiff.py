@@ -48,9 +48,12 @@ from hush.imaging.formats.tags import (
     LONG8,
     NATIVE,
     RATIONAL,
+    RESOLUTION_UNIT,
     SHORT,
     TYPE_BYTES,
     UNDEFINED,
+    X_RESOLUTION,
+    Y_RESOLUTION,
     Data,
     Tag,
     append_directory,
@@ -58,16 +61,18 @@ from hush.imaging.formats.tags import (
     directories,
     exif_stream,
     forget,
+    in_order,
     is_big,
+    resolution,
     tiff_header,
     whole,
 )
 
 PHOTOMETRIC, PREDICTOR, TILE_WIDTH, TILE_HEIGHT = 262, 317, 322, 323
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 KIND, IS_MASK = 254, 4
 LARGEST = 2**32 - 2**28  # bytes of pixels that a classic TIFF holds beside its directories
 EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, PHOTOSHOP, ICC = 338, 339, 700, 34377, 34675
+IPTC, IPTC_RESOURCE, IPTC_RECORD = 33723, b"8BIM\x04\x04", b"\x1c"
 
 # Tags that describe how the pixels lie in the file: the encoder writes its own. 37724 holds Photoshop's layers, which
 # would hide the restored picture.
@@ -151,19 +156,26 @@ def _picture(data: bytes, page: Page, tags: Mapping[int, Tag], big: bool) -> Pic
     height, width = _number(tags, HEIGHT, 0), _number(tags, WIDTH, 0)
     check_size(height, width, samples, "uint8" if dtype == "bool" else dtype, len(data))
     masking = _number(tags, PHOTOMETRIC, 1) == MASK
+    metadata, coding = description(page, tags, big)
+    return Picture(
+        _pixels(data, tags, dtype),
+        format="tiff",
+        cmyk=_number(tags, PHOTOMETRIC, 1) == CMYK,
+        metadata=metadata,
+        coding=coding,
+        mask=masking or bool(_number(tags, KIND, 0) & IS_MASK),
+    )
+
+
+def description(page: Page, tags: Mapping[int, Tag], big: bool) -> tuple[Metadata, TiffCoding]:
+    """Return what a page says beside its pixels, and how it holds them; ``tags`` are its own in native byte order."""
+    masking = _number(tags, PHOTOMETRIC, 1) == MASK
     kept = {n: tag for n, tag in tags.items() if n not in STORAGE or (masking and n == PHOTOMETRIC)}
     for number, drop in ((PHOTOSHOP, without_previews), (XMP, plain_xmp)):
         if number in kept:
             value = drop(kept[number].value)
             kept[number] = replace(kept[number], value=value, count=len(value) // TYPE_BYTES[kept[number].type])
-    return Picture(
-        _pixels(data, tags, dtype),
-        format="tiff",
-        cmyk=_number(tags, PHOTOMETRIC, 1) == CMYK,
-        metadata=_metadata(kept),
-        coding=_coding(tags, kept if page.described else {}, page.level, big),
-        mask=masking or bool(_number(tags, KIND, 0) & IS_MASK),
-    )
+    return _metadata(kept), _coding(tags, kept if page.described else {}, page.level, big)
 
 
 def _bytes(page: Page) -> int:
@@ -375,21 +387,20 @@ def _coding(tags: Mapping[int, Tag], kept: Mapping[int, Tag], level: int, big: b
 
 def _metadata(kept: Mapping[int, Tag]) -> Metadata:
     """Read what other formats can take over."""
-    dpi = None
-    if X_RESOLUTION in kept and Y_RESOLUTION in kept:
-        scale = {2: 1.0, 3: 2.54}.get(_number(kept, RESOLUTION_UNIT, 2))
-        across, down = _fraction(kept[X_RESOLUTION]), _fraction(kept[Y_RESOLUTION])
-        dpi = (across * scale, down * scale) if scale and across > 0 and down > 0 else None
     blobs = {number: kept[number].value for number in (ICC, XMP, PHOTOSHOP) if number in kept}
-    exif = exif_stream({n: t for n, t in kept.items() if n not in (ICC, XMP, PHOTOSHOP, EXTRA_SAMPLES)})
-    return Metadata(blobs.get(ICC), exif, blobs.get(XMP), blobs.get(PHOTOSHOP), dpi)
+    photoshop = blobs.get(PHOTOSHOP, b"")
+    if IPTC in kept and IPTC_RESOURCE not in photoshop:
+        photoshop += _iptc_resource(kept[IPTC])
+    exif = exif_stream({n: t for n, t in kept.items() if n not in (ICC, XMP, PHOTOSHOP, IPTC, EXTRA_SAMPLES)})
+    return Metadata(blobs.get(ICC), exif, blobs.get(XMP), photoshop or None, resolution(kept))
 
 
-def _fraction(tag: Tag) -> float:
-    if tag.type != RATIONAL:
-        return 0.0
-    above, below = struct.unpack_from(NATIVE + "II", tag.value)
-    return above / below if below else 0.0
+def _iptc_resource(tag: Tag) -> bytes:
+    """Return IPTC of a tag of its own as the resource of Photoshop that other formats hold it in."""
+    records = tag.value
+    if tag.type == LONG and records[:1] != IPTC_RECORD:  # bytes, though many programs call them words
+        records = in_order(LONG, records, ">" if NATIVE == "<" else "<")
+    return IPTC_RESOURCE + b"\0\0" + struct.pack(">I", len(records)) + records + bytes(len(records) % 2)
 
 
 def _tags(metadata: Metadata) -> dict[int, Tag]:
@@ -400,6 +411,7 @@ def _tags(metadata: Metadata) -> dict[int, Tag]:
     tags |= {number: Tag(kind, len(content), content) for number, (kind, content) in blobs.items() if content}
     if metadata.dpi:
         for number, value in zip((X_RESOLUTION, Y_RESOLUTION), metadata.dpi, strict=True):
-            tags[number] = Tag(RATIONAL, 1, struct.pack(NATIVE + "II", round(value * 1000), 1000))
+            below = 1000 if value * 1000 < 2**32 else 1
+            tags[number] = Tag(RATIONAL, 1, struct.pack(NATIVE + "II", min(round(value * below), 2**32 - 1), below))
         tags[RESOLUTION_UNIT] = Tag(SHORT, 1, struct.pack(NATIVE + "H", 2))
     return tags

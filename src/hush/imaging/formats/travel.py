@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.formats.picture import Picture
 from hush.imaging.formats.previews import ORIENTATION, upright
-from hush.imaging.formats.tags import directories
+from hush.imaging.formats.tags import directories, resolution
 
 NUMBERS = ("npy",)  # formats that are read by programs, for which numbers are what counts
 NO_EXIF = ("bmp", "gif", "netpbm", "tga")  # formats that cannot say how a picture is to be turned
@@ -30,6 +30,10 @@ def carried(picture: Picture, name: str) -> Picture:
         raise PictureError("an OpenEXR that is partly transparent, which no other format holds as it does. Name a .exr")
     if getattr(picture.coding, "multiplied", False):
         picture = replace(picture, pixels=_divided(picture.pixels))
+    if picture.metadata.dpi is None:
+        pages, _ = directories(picture.metadata.exif or b"")
+        dpi = resolution(pages[0]) if pages else None  # as of JPEGs of cameras, which have no JFIF
+        picture = replace(picture, metadata=replace(picture.metadata, dpi=dpi))
     if picture.format == "netpbm" and isinstance(picture.full_scale, float):
         picture = replace(picture, pixels=_stretched(picture.pixels, picture.full_scale), full_scale=None)
     if name in NO_EXIF and picture.duration is None:
