@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from hush.cli.machine import examine, extras
 from hush.cli.quick import read_line
 from hush.imaging.files import read
 from hush.learning.training import Progress
+from hush.restoring.estimating import estimate_file
 from tiny import darkening_numbers, write_tiny
 
 COMMANDS = ("denoise", "estimate", "demo", "doctor", "train", "evaluate", "export", "list")
@@ -473,6 +475,53 @@ def test_a_dry_run_of_a_pipe_says_that_the_target_is_there(folder, capsys):
     assert run(["denoise", "-", "-o", "cat.png", "--dry-run", "--overwrite"]) == 0
 
 
+def test_a_pattern_of_folders_makes_their_subfolders_again(tmp_path, monkeypatch, capsys):
+    for name in ("holiday/a/x.png", "holiday/b/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(HERE / "data" / "cat.png", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for inputs in ("holiday", "hol*"):
+        assert run(["denoise", inputs, "--recursive", "-o", "out", "--dry-run"]) == 0
+        told = capsys.readouterr().out.split()
+        assert [Path(word) for word in told[2::3]] == [Path("out/a/x.png"), Path("out/b/x.png")]
+
+
+def test_pictures_of_formats_that_are_not_read_are_counted(folder, capsys):
+    for name in ("a.jxl", "b.psd", "c.psd", "notes.txt"):
+        Path(name).write_bytes(b"x")
+    assert run(["denoise", ".", "--weights", "identity"]) == 0
+    assert "left out 3 of .jxl, .psd, which hush does not read" in capsys.readouterr().err
+    assert run(["denoise", "cat.png", "--weights", "identity", "--overwrite"]) == 0
+    assert "left out" not in capsys.readouterr().err
+
+
+def piped(words, source="cat.png"):
+    with open(source, "rb") as stdin:
+        return subprocess.run([sys.executable, "-m", "hush", *words], stdin=stdin, capture_output=True)
+
+
+def test_a_pipe_tells_programs_on_stderr(folder):
+    done = piped(["denoise", "-", "-o", "-", "--json", "--weights", "identity"])
+    assert done.stdout == Path("cat.png").read_bytes()
+    told = json.loads(done.stderr)
+    assert (told["source"], told["target"], told["weights"]) == ("-", "-", "identity")
+    assert piped(["denoise", "cat.p*", "-o", "-", "--weights", "identity"]).stdout == done.stdout
+    shutil.copy("cat.png", "cat2.png")
+    assert piped(["denoise", "cat*.png", "-o", "-"]).stderr == b"hush: cat*.png: 2 pictures, but - takes one; name it\n"
+
+
+def test_a_pipe_that_is_killed_leaves_no_picture_behind(folder, tmp_path):
+    command = [sys.executable, "-m", "hush", "denoise", "-", "-o", "out.png"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)})
+    process.stdin.write(b"x")
+    process.stdin.flush()
+    while not list(tmp_path.glob("hush-*/-")):
+        assert process.poll() is None
+    process.terminate()
+    assert process.wait() == 143
+    assert list(tmp_path.glob("hush-*")) == []
+
+
 def test_results_inside_the_searched_folder_are_left_out(folder, capsys):
     line = ["denoise", ".", "-o", "clean", "--recursive", "--weights", "identity"]
     assert run(line) == 0
@@ -505,6 +554,29 @@ def test_estimate_finds_the_noise(folder, capsys):
     captured = capsys.readouterr()
     assert "noisy.png" in captured.out
     assert "nofile.png" in captured.err
+
+
+def test_estimate_takes_pipes_and_folders_inside_folders(folder, capsys):
+    done = piped(["estimate", "-", "--json"])
+    assert json.loads(done.stdout)[0] == {**json.loads(done.stdout)[0], "file": "-", "verdict": "clean"}
+    Path("holiday/a").mkdir(parents=True)
+    shutil.copy("cat.png", "holiday/a/x.png")
+    assert run(["estimate", "holiday"]) == 1
+    assert "add --recursive" in capsys.readouterr().err
+    assert run(["estimate", "holiday", "--recursive"]) == 0
+
+
+def test_only_jpegs_have_a_quality(folder):
+    for name in ("x.bmp", "x.webp", "x.jpg"):
+        Image.open("cat.png").save(name)
+        assert (estimate_file(Path(name))["jpeg_quality"] is None) == (name != "x.jpg")
+
+
+def test_what_is_too_large_for_memory_is_estimated_by_windows(folder, monkeypatch):
+    whole = estimate_file(Path("cat.png"))
+    monkeypatch.setattr("hush.restoring.large.SMALLEST_WORK", 10**15)
+    monkeypatch.setattr("hush.restoring.estimating.read_pages", None)
+    assert estimate_file(Path("cat.png")) == whole
 
 
 @pytest.mark.parametrize(("deviation", "verdict"), [(0, "clean"), (4, "light"), (12, "strong"), (40, "very strong")])

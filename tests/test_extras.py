@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,19 @@ def test_camera_raw_is_developed_to_sixteen_bits_and_keeps_its_exif(tmp_path: Pa
     assert find_pictures([tmp_path]) == [source]
     with pytest.raises(PictureError, match="camera raw is read, not written"):
         write(tmp_path / "y.dng", picture)
+
+
+def test_camera_raw_goes_through_pipes(tmp_path: Path) -> None:
+    pytest.importorskip("rawpy")
+    source = dng(tmp_path / "x.dng")
+    command = [sys.executable, "-m", "hush", "denoise", "--weights", "identity", "-o", "-"]
+    named = subprocess.run([*command, str(source)], capture_output=True)
+    with source.open("rb") as stdin:
+        nameless = subprocess.run([*command, "-"], stdin=stdin, capture_output=True)
+    assert (named.stderr, nameless.stderr) == (b"", b"")
+    assert named.stdout == nameless.stdout
+    (tmp_path / "y.tif").write_bytes(named.stdout)
+    np.testing.assert_array_equal(read(tmp_path / "y.tif").pixels, read(source).pixels)
 
 
 def test_broken_camera_raw_is_refused_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ ADVICE = {
     errno.ENOTDIR: "A part of the path is a file, not a folder",
     errno.ENOENT: "Check the path",
 }
-INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
+INTERRUPTED, TERMINATED = 130, 143  # what shells give a program that Ctrl-C or kill ended
 
 
 def main() -> NoReturn:
@@ -37,6 +37,8 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops no work
+    if sys.argv[1:2] in (["denoise"], ["estimate"]):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # what is half written is cleared away
     gc.set_threshold(100_000)  # what is imported stays; looking through it again and again takes 15 ms
     sys.path.append(os.getcwd())  # parts named module:attribute may lie in this folder; it hides no installed module
     code = run(sys.argv[1:])

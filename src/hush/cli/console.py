@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ def complain(text: str) -> None:
     print(f"hush: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
-def say_json(value: Any, *, indent: int | None = None) -> None:
-    """Print a value for programs; paths become text."""
+def say_json(value: Any, *, indent: int | None = None, stream: TextIO | None = None) -> None:
+    """Print a value for programs, on stdout unless said otherwise; paths become text."""
     import json
 
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=_plain)
@@ -40,7 +40,10 @@ def say_json(value: Any, *, indent: int | None = None) -> None:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:  # names that are no text, or that the terminal cannot show
         text = json.dumps(value, indent=indent, default=_plain)
-    say(text)
+    if stream is None:
+        say(text)
+    else:
+        print(text, file=stream, flush=True)
 
 
 def _plain(value: Any) -> Any:

@@ -6,8 +6,8 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,15 @@ class Request:
     as_json: bool = False
     silent: bool = False
     """Whether results are not told, since stdout is for the picture."""
-    folder: str = ""
-    """A folder that nobody needs to know of: what lies in it is told by its bare name."""
+    hidden: tuple[str, ...] = ()
+    """Folders that nobody needs to know of: what lies in them is told by its bare name."""
 
     def bare(self, value: object) -> str:
         """Return a path or message as it is told."""
-        return str(value).replace(self.folder, "") if self.folder else str(value)
+        text = str(value)
+        for folder in self.hidden:
+            text = text.replace(folder, "")
+        return text
 
 
 def restore(request: Request) -> int:
@@ -78,6 +81,7 @@ def _restore_files(request: Request) -> int:
     for remark in _remarks([result for result in results if isinstance(result, FileResult)], request):
         complain(remark)
     _tell_left_out(left_out)
+    _tell_unread(request)
     return _complain_of([request.bare(r.error) for r in results if isinstance(r, FileFailure)], total)
 
 
@@ -85,23 +89,55 @@ def _restore_piped(request: Request) -> int:
     """Restore one picture of which stdin, stdout or both stand for a file."""
     import tempfile
 
+    from hush.imaging.finding import written
+
     _check_pipe(request)
-    with tempfile.TemporaryDirectory(prefix="hush-") as folder:
-        source = Path(request.inputs[0])
-        if request.inputs[0] == PIPE:
-            source = Path(folder, PIPE)
-            with source.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
+    if request.inputs[0] != PIPE:
+        request = replace(request, inputs=[_the_one(request)])
+    with tempfile.TemporaryDirectory(prefix="hush-") as folder, stdin_as_file(request.inputs) as (inputs, came):
         to_stdout = request.out is None or request.out == PIPE
-        target = Path(folder, f"restored{source.suffix}") if to_stdout else Path(str(request.out))
-        code = _restore_files(
-            replace(request, inputs=[str(source)], out=str(target), silent=to_stdout, folder=folder + os.sep)
-        )
+        place = Path(folder, written(Path(f"restored{Path(inputs[0]).suffix}")))
+        target = place if to_stdout else Path(str(request.out))
+        hidden = tuple(f for f in (came, folder + os.sep) if f)
+        code = _restore_files(replace(request, inputs=inputs, out=str(target), silent=to_stdout, hidden=hidden))
         if to_stdout and not code:
             with target.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
     return code
+
+
+@contextmanager
+def stdin_as_file(names: list[str]) -> Iterator[tuple[list[str], str]]:
+    """Give a picture that comes on stdin a file for as long as it is needed.
+
+    Yields the names with that of the file in place of -, and the folder that it lies in, with a separator; or the names
+    as they are and nothing. Raises UsageError where - stands beside other names.
+    """
+    import tempfile
+
+    from hush.imaging.finding import named_by_content
+
+    if PIPE not in names:
+        yield names, ""
+        return
+    if len(names) > 1:
+        raise UsageError("- (stdin) takes one picture; name files and a folder for more")
+    with tempfile.TemporaryDirectory(prefix="hush-") as folder:
+        place = Path(folder, PIPE)
+        with place.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield [str(named_by_content(place))], folder + os.sep
+
+
+def _the_one(request: Request) -> str:
+    """Return the one picture that a name or a pattern stands for."""
+    from hush.imaging.finding import find_pictures
+
+    found = find_pictures(request.inputs)
+    if len(found) > 1:
+        raise UsageError(f"{request.inputs[0]}: {len(found)} pictures, but - takes one; name it")
+    return str(found[0])
 
 
 def _check_pipe(request: Request) -> None:
@@ -115,14 +151,13 @@ def _check_pipe(request: Request) -> None:
 def _tell(result: FileResult | FileFailure | FileSkipped, request: Request) -> None:
     """Tell of a picture; in words failures are told at the end."""
     source = request.bare(result.source)
-    if request.silent:
-        return
     if request.as_json:
-        if isinstance(result, FileFailure):
-            say_json({"source": source, "error": request.bare(result.error)})
-        else:
-            skipped = {"skipped": True} if isinstance(result, FileSkipped) else {}
-            say_json({**vars(result), "source": source, **skipped})
+        told = {"error": request.bare(result.error)} if isinstance(result, FileFailure) else vars(result)
+        skipped = {"skipped": True} if isinstance(result, FileSkipped) else {}
+        target = {"target": PIPE} if request.silent and isinstance(result, FileResult) else {}
+        say_json({**told, "source": source, **target, **skipped}, stream=sys.stderr if request.silent else None)
+    elif request.silent:
+        return
     elif isinstance(result, FileSkipped):
         say(f"{source}: {result.target} exists, skipped")
     elif isinstance(result, FileResult):
@@ -149,6 +184,14 @@ def _tell_left_out(count: int) -> None:
         these = "1 picture, the result" if count == 1 else f"{count} pictures, the results"
         why = "-hush in the name, or in the output folder"
         complain(f"left out {these} of an earlier run ({why}); named alone it is restored again")
+
+
+def _tell_unread(request: Request) -> None:
+    from hush.imaging.finding import find_unread
+
+    if unread := find_unread(request.inputs, recursive=request.recursive):
+        kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
+        complain(f"left out {len(unread)} of {kinds}, which hush does not read; convert them to PNG or TIFF")
 
 
 def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:

@@ -27,7 +27,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def estimate(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Pictures, folders or globs.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Pictures, folders or globs; - is stdin.")],
+    recursive: Annotated[
+        bool, typer.Option("--recursive", metavar=FLAG, help="Search folders inside folders too.")
+    ] = False,
     details: Annotated[bool, typer.Option("--details", metavar=FLAG, help="Print all that was found.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,16 +51,18 @@ def estimate(
     hush estimate holiday/ --details
     hush estimate holiday/ --json
     """
+    from hush.cli.pictures import PIPE, stdin_as_file
     from hush.imaging.finding import find_pictures
     from hush.restoring.estimating import estimate_file
 
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
-    for path in find_pictures(files):
-        try:
-            rows.append({"file": path, **estimate_file(path)})
-        except HushError as error:
-            failures.append(str(error))
+    with stdin_as_file(files) as (named, folder):
+        for path in find_pictures(named, recursive=recursive):
+            try:
+                rows.append({"file": Path(PIPE) if folder else path, **estimate_file(path)})
+            except HushError as error:
+                failures.append(str(error).replace(folder, "") if folder else str(error))
     if as_json:
         say_json(rows, indent=1)
     elif details:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from hush.errors import PictureError, UsageError
 from hush.imaging.files import _reason
-from hush.imaging.formats import SUFFIXES
+from hush.imaging.formats import SUFFIXES, UNREAD
+from hush.imaging.formats.marks import is_dng
 
+DIRECTORY = 2**20  # bytes in which the first directory of a DNG lies
 MARK = "-hush"  # in the name of a restored picture that lies beside its source
 
 
@@ -43,7 +45,7 @@ def find_pictures(
     found = dict.fromkeys(path for name in names for path in _matches(name, recursive, apart))
     if not found:
         raise PictureError(_nothing_found(names, recursive))
-    made = set() if results else {_written(path.with_stem(path.stem + MARK)) for path in found if path.name}
+    made = set() if results else {written(path.with_stem(path.stem + MARK)) for path in found if path.name}
     return [path for path in found if path not in made]
 
 
@@ -76,6 +78,24 @@ def _matches(name: str, recursive: bool, apart: Path | None = None) -> Iterator[
                 yield match
 
 
+def searched(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
+    """Return the folders among what inputs name, whose subfolders are made again in an output, the outermost first."""
+    folders: list[Path] = []
+    for name in [os.fspath(entry) for entry in inputs]:
+        if os.path.isdir(name):
+            folders.append(Path(name))
+        elif recursive and not os.path.exists(name) and glob.has_magic(name):
+            folders += sorted(path for path in map(Path, glob.glob(name, recursive=True)) if path.is_dir())
+    return folders
+
+
+def find_unread(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
+    """Return the pictures in folders that are of formats which are known, but not read, such as JPEG XL."""
+    folders = searched(inputs, recursive=recursive)
+    found = dict.fromkeys(p for f in folders for p in (f.rglob("*") if recursive else f.iterdir()))
+    return [path for path in found if path.suffix.lower() in UNREAD and path.is_file()]
+
+
 def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
     """Return the pictures among a folder's files in natural order."""
     files = (
@@ -92,7 +112,17 @@ def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:
     return [[(not digits, int(digits or 0), text) for digits, text in part] for part in parts]
 
 
-def _written(path: Path) -> Path:
+def named_by_content(path: Path) -> Path:
+    """Give a file that came without a name the suffix of camera raw, if it is a DNG: nothing else tells it from TIFF.
+
+    Returns its new path, or the old one.
+    """
+    with path.open("rb") as file:
+        raw = not path.suffix and is_dng(file.read(DIRECTORY))
+    return path.rename(path.with_suffix(".dng")) if raw else path
+
+
+def written(path: Path) -> Path:
     """Return the name under which a picture is written: camera raw becomes a TIFF."""
     return path.with_suffix(".tif") if SUFFIXES.get(path.suffix.lower()) == "raw" else path
 
@@ -110,10 +140,10 @@ def output_path(
     with its subfolders), or with the mark if that folder is its own; else to ``out`` itself. Camera raw becomes .tif.
     """
     source = Path(source)
-    marked = _written(source.with_stem(source.stem + MARK))
+    marked = written(source.with_stem(source.stem + MARK))
     if out is None:
         return marked
     if not out_is_folder:
         return Path(out)
-    target = _written(Path(out) / (source.relative_to(base) if base is not None else source.name))
+    target = written(Path(out) / (source.relative_to(base) if base is not None else source.name))
     return target.with_name(marked.name) if target.resolve() == source.resolve() else target

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hush.errors import PictureError
 from hush.imaging.arrays import shown
-from hush.imaging.estimation import estimate_noise
+from hush.imaging.estimation import NoiseEstimate, estimate_noise
 from hush.imaging.files import read_pages
+from hush.imaging.formats.jpeg import JpegCoding
 from hush.imaging.viewing import image_of
+from hush.restoring.large import in_parts
+from hush.restoring.options import DenoiseOptions
+from hush.restoring.working import look_for_noise, scene_of
+
+if TYPE_CHECKING:
+    from hush.imaging.windows import Layout
 
 
 def estimate_file(path: Path) -> dict[str, Any]:
@@ -17,8 +25,21 @@ def estimate_file(path: Path) -> dict[str, Any]:
     The keys are those of `hush.imaging.estimation.NoiseEstimate`, its words (verdict, kind, white, varies), and
     jpeg_quality (None where there is none). Raises PictureError for what cannot be read.
     """
-    picture = next(iter(read_pages(path)))
-    image, encoding, gaps = image_of(picture)
-    found = estimate_noise(shown(image, encoding, gaps, judged=True))
+    layout = in_parts(path, path, DenoiseOptions())
+    picture = layout.picture if layout else next(iter(read_pages(path)))
+    if layout:
+        found = _of_parts(path, layout)
+    else:
+        image, encoding, gaps = image_of(picture)
+        found = estimate_noise(shown(image, encoding, gaps, judged=True))
     words = {name: getattr(found, name) for name in ("verdict", "kind", "white", "varies")}
-    return {**vars(found), **words, "jpeg_quality": getattr(picture.coding, "quality", None)}
+    quality = picture.coding.quality if isinstance(picture.coding, JpegCoding) else None
+    return {**vars(found), **words, "jpeg_quality": quality}
+
+
+def _of_parts(path: Path, layout: Layout) -> NoiseEstimate:
+    """Look at windows of a file that is too large for memory."""
+    try:
+        return look_for_noise(scene_of(layout, DenoiseOptions()))
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error

@@ -76,7 +76,7 @@ def plan_files(
     Raises UsageError for an output that does not fit, and PictureError if there is no picture, or no mask.
     """
     from hush.imaging.files import check_present
-    from hush.imaging.finding import find_pictures, output_path
+    from hush.imaging.finding import find_pictures, output_path, searched
 
     options = options or DenoiseOptions()
     inputs = list(inputs)
@@ -86,10 +86,12 @@ def plan_files(
         raise UsageError("an empty name as the output; name a file, or a folder such as .")
     sources = find_pictures(inputs, recursive=recursive, out=out)
     folder = out is not None and _is_folder(out, inputs, len(sources))
+    bases = searched(inputs, recursive=recursive) if folder else []
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
     for source in sources:
-        target = output_path(source, out, out_is_folder=folder, base=_base(source, inputs) if folder else None)
+        base = next((base for base in bases if source.is_relative_to(base)), None)
+        target = output_path(source, out, out_is_folder=folder, base=base)
         jobs.append(_job(source, target, options, taken, make_folder=folder))
         taken.setdefault(_place(target), source)
     return jobs
@@ -128,11 +130,6 @@ def in_the_way(source: Path, target: Path) -> str:
     if source.exists() and target.samefile(source):
         return "that is the picture itself; name another file, or add --overwrite to replace the original for good"
     return "exists already; add --overwrite to replace it (hush denoise --skip-existing leaves it)"
-
-
-def _base(source: Path, inputs: list[str | Path]) -> Path | None:
-    """Return the input folder that a picture was found in: its subfolders are made again in the output."""
-    return next((Path(entry) for entry in inputs if Path(entry).is_dir() and source.is_relative_to(entry)), None)
 
 
 def _is_folder(out: str | Path, inputs: list[str | Path], count: int) -> bool:

@@ -146,7 +146,7 @@ def restore_array(
 
 def find_noise(array: NDArray[Any], scale: Range, *, cmyk: bool = False, nodata: float | None = None) -> NoiseEstimate:
     """Estimate the noise of an array of any kind, whose value range is ``scale``; ``nodata`` marks its gaps."""
-    return _look_for_noise(Scene(ArrayWindows(array), scale, cmyk, nodata=nodata))
+    return look_for_noise(Scene(ArrayWindows(array), scale, cmyk, nodata=nodata))
 
 
 def restore_windows(
@@ -166,7 +166,7 @@ def restore_windows(
     colour = len(windows.shape) == 3 and windows.shape[2] >= 3 and not scene.cmyk
     gray = colour and _is_gray(scene)
     if noise is None and options.sigma is None and restorer.needs_sigma:
-        noise = _look_for_noise(scene)
+        noise = look_for_noise(scene)
     if isinstance(restorer, ByNoise):
         restorer = restorer.suited(noise)
         noise = noise if restorer.needs_sigma else None
@@ -244,7 +244,7 @@ def _is_gray(scene: Scene) -> bool:
     return all(is_gray(scene.part(Tile(top, 0, 256, width))[0][..., :3]) for top in range(0, height, 256))
 
 
-def _look_for_noise(scene: Scene) -> NoiseEstimate:
+def look_for_noise(scene: Scene) -> NoiseEstimate:
     """Estimate the noise, of a large picture from windows of it."""
     from hush.imaging.estimation import estimate_noise
 

@@ -307,9 +307,10 @@ class _Server:
 
     async def _receive(self, request: Request, name: str) -> _Upload:
         """Take what is sent into a folder of its own, under a name of which only the suffix is the sender's."""
-        from hush.imaging.finding import is_picture
+        from hush.imaging.finding import is_picture, named_by_content
 
-        if int(request.headers.get("content-length", 0)) > self._max_upload:
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._max_upload:
             raise self._too_large()
         folder = Path(tempfile.mkdtemp(prefix="hush-"))
         suffix = Path(name).suffix if is_picture(name) else ""
@@ -331,7 +332,7 @@ class _Server:
             if isinstance(error, OSError):
                 raise NoRoom(f"there is no room for the picture on the server ({error.strerror})") from error
             raise
-        return upload
+        return replace(upload, source=named_by_content(upload.source))
 
 
 async def _at_work(request: Request, work: Callable[[threading.Event], Any], limiter: anyio.CapacityLimiter) -> Any:

@@ -32,7 +32,7 @@ FORMATS: dict[str, Format] = {
     ),
     "jpeg": Format(
         "JPEG",
-        (".jpg", ".jpeg", ".jpe", ".jfif"),
+        (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
         marks.is_jpeg,
         HERE + "jpeg",
         {"uint8": ("gray", "RGB", "CMYK")},
@@ -121,6 +121,7 @@ REFUSED: Mapping[str, tuple[str, tuple[bytes, ...], int]] = {
     "PAM": ("convert it to PNG or TIFF", (b"P7\n",), 0),
     "PDF": ("export its pages as PNG", (b"%PDF",), 0),
 }
+UNREAD = (".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".psd", ".psb", ".pam")  # suffixes of such pictures
 TAKEN = f"{', '.join(entry.title for entry in FORMATS.values())} are"
 SUFFIXES: dict[str, str] = {suffix: name for name, entry in FORMATS.items() for suffix in entry.suffixes}
 
