@@ -33,6 +33,7 @@ from hush.imaging.formats import FORMATS, png, tiff
 from hush.imaging.formats.jpeg import JpegCoding
 from hush.imaging.formats.picture import check_size
 from hush.imaging.formats.tags import byte_order, directories
+from hush.imaging.layouts import read_layout
 
 RNG = np.random.default_rng(0)
 CHANNELS = {"gray": 1, "gray+alpha": 2, "RGB": 3, "RGB+alpha": 4, "CMYK": 4}
@@ -107,6 +108,18 @@ def test_metadata_survive_and_travel(source: str, name: str, tmp_path: Path) -> 
         assert float(exif.get_ifd(0x8769)[0x829A]) == pytest.approx(1 / 125)
         if name not in ("webp", "avif"):
             assert judge.info["dpi"] == pytest.approx((300, 300), abs=0.02)
+
+
+def test_a_blank_page_of_a_large_scan_is_believed(tmp_path: Path) -> None:
+    """In CCITT G4 white takes next to nothing."""
+    Image.new("1", (8200, 8300), 1).save(tmp_path / "a.tif", compression="group4")
+    assert 2000 * (tmp_path / "a.tif").stat().st_size < 8200 * 8300
+    pixels = read(tmp_path / "a.tif").pixels
+    assert (pixels.shape, pixels.dtype) == ((8300, 8200), bool)
+    assert pixels.all()
+    assert read_layout(tmp_path / "a.tif") is not None
+    with pytest.raises(PictureError, match="at most 2000 bytes of pixels per byte are believed"):
+        check_size(8200, 80 * 8300, 1, bool, 5000, packed=8)
 
 
 def test_jpeg_is_written_with_its_own_tables_subsampling_and_segments(tmp_path: Path) -> None:
@@ -450,6 +463,7 @@ FULL_DISK = """
 import resource, signal, sys
 import numpy as np
 from hush.errors import MissingExtra, PictureError
+from hush.imaging.layouts import read_layout
 from hush.imaging.files import Picture, write
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -474,6 +488,7 @@ KILLED = """
 import sys, time
 import numpy as np
 from hush.imaging import files
+from hush.imaging.layouts import read_layout
 from hush.imaging.files import Picture, write
 
 def stall(file, *rest):

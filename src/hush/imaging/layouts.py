@@ -126,7 +126,7 @@ def _tiff_page(path: Path, data: mmap) -> Layout | None:
     wanted = (stacks.HEIGHT, stacks.WIDTH, stacks.SAMPLES, stacks.PLANAR, tiff.PHOTOMETRIC)
     height, width, samples, planar, photometric = (tiff._number(tags, n, 1) for n in wanted)
     dtype = np.dtype(tiff._layout(tags)[0])
-    check_size(height, width, samples, dtype, len(data))
+    check_size(height, width, samples, dtype, len(data), packed=tiff._packed(dtype.name))
     shape = (height, width) if samples == 1 else (height, width, samples)
     part = _first_part(tags, height, width)
     multiplied = tiff.EXTRA_SAMPLES in tags and tags[tiff.EXTRA_SAMPLES].integers() == (tiff.MULTIPLIED,)

@@ -28,16 +28,16 @@ def vips() -> ModuleType:
     return pyvips
 
 
-def vips_decode(loader: str, data: bytes, *, fail_on: str = "error") -> tuple[NDArray[Any], Any]:
+def vips_decode(loader: str, data: bytes, *, fail_on: str = "error", packed: int = 1) -> tuple[NDArray[Any], Any]:
     """Decode a file's bytes with one of libvips's loaders.
 
     Returns pixels (H, W) or (H, W, C), and the image with its fields. A damaged or cut file raises pyvips.Error
-    (libvips by itself would fill the missing part with gray).
+    (libvips by itself would fill the missing part with gray). ``packed`` is that of `check_size`.
     """
     image = getattr(vips().Image, loader)(data, access="sequential", fail_on=fail_on)
     if image.format not in VIPS_DTYPES:
         raise PictureError(f"values of type {image.format}; 8 or 16 bits or floats are taken. Convert the picture")
-    check_size(image.height, image.width, image.bands, VIPS_DTYPES[image.format], len(data))
+    check_size(image.height, image.width, image.bands, VIPS_DTYPES[image.format], len(data), packed=packed)
     shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
     return image.numpy().reshape(shape), image
 

@@ -158,11 +158,16 @@ class Format:
             raise PictureError(f"{self.title} is read, not written. Name a .tif or .png file")
 
 
-def check_size(height: int, width: int, channels: int, dtype: str | np.dtype[Any], file_bytes: int) -> None:
-    """Raise PictureError if the size that a file declares is absurd for its bytes, before memory is taken."""
+def check_size(
+    height: int, width: int, channels: int, dtype: str | np.dtype[Any], file_bytes: int, *, packed: int = 1
+) -> None:
+    """Raise PictureError if the size that a file declares is absurd for its bytes, before memory is taken.
+
+    So many values are ``packed`` into a byte: 8 of one bit, of which a blank page of a fax takes next to nothing.
+    """
     if min(height, width) < 1:
         raise PictureError(f"damaged file: it declares {width}x{height} pixels. {INTACT}")
-    declared = height * width * channels * np.dtype(dtype).itemsize
+    declared = height * width * channels * np.dtype(dtype).itemsize // packed
     if declared > max(SMALL, EXPANSION * file_bytes):
         raise PictureError(
             f"{file_bytes} bytes that declare {width}x{height} pixels ({declared / 2**30:.1f} GiB); "

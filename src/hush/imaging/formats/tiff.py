@@ -154,7 +154,7 @@ def _picture(data: bytes, page: Page, tags: Mapping[int, Tag], big: bool) -> Pic
     """Decode a page that has been made a TIFF of its own."""
     dtype, samples = _layout(tags)
     height, width = _number(tags, HEIGHT, 0), _number(tags, WIDTH, 0)
-    check_size(height, width, samples, "uint8" if dtype == "bool" else dtype, len(data))
+    check_size(height, width, samples, dtype, len(data), packed=_packed(dtype))
     masking = _number(tags, PHOTOMETRIC, 1) == MASK
     metadata, coding = description(page, tags, big)
     return Picture(
@@ -281,6 +281,11 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
     return dtype, 3 if photometric == PALETTE else samples
 
 
+def _packed(dtype: str) -> int:
+    """Return how many values a byte holds."""
+    return 8 if dtype == "bool" else 1
+
+
 def _nodata(tags: Mapping[int, Tag], dtype: np.dtype[Any]) -> float | None:
     """Return the value that gaps have in the pixels as they are read; None where numbers are not as stored."""
     nodata, photometric = declared_nodata(tags), _number(tags, PHOTOMETRIC, 1)
@@ -305,7 +310,7 @@ def _pixels(data: bytes, tags: Mapping[int, Tag], dtype: str) -> NDArray[Any]:
         patched, here = bytearray(data), directories(data)[0][0][EXTRA_SAMPLES]  # a page may have been cut out
         patched[here.place + (data[:2] == b"MM")] = UNMULTIPLIED  # the low byte of a SHORT
         data = bytes(patched)
-    pixels, _ = vips_decode("tiffload_buffer", data)
+    pixels, _ = vips_decode("tiffload_buffer", data, packed=_packed(dtype))
     return pixels > 0 if dtype == "bool" else pixels
 
 
