@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,8 @@ from hush.imaging.formats.tags import Data
 QUALITY = 90  # where the coarseness of a HEIC is not found
 EXIF = b"Exif\0\0"
 SIGNAL = ("color_primaries", "transfer_characteristics", "matrix_coefficients", "full_range_flag")  # ITU-T H.273
+
+_depth = threading.Lock()  # the depth that pillow-heif writes is an option of the whole process
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,13 @@ def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target
     first = found[0]
     coding = first.coding if isinstance(first.coding, HeifCoding) else HeifCoding()
     signal = dict(zip(SIGNAL, coding.signal, strict=True)) if coding.signal else {}
-    before = library.options.SAVE_HDR_TO_12_BIT
-    library.options.SAVE_HDR_TO_12_BIT = coding.bits > 10
-    try:
-        out.save(file, quality=finer(coding.quality), chroma=str(coding.chroma), **signal)
-    finally:
-        library.options.SAVE_HDR_TO_12_BIT = before
+    with _depth:
+        before = library.options.SAVE_HDR_TO_12_BIT
+        library.options.SAVE_HDR_TO_12_BIT = coding.bits > 10
+        try:
+            out.save(file, quality=finer(coding.quality), chroma=str(coding.chroma), **signal)
+        finally:
+            library.options.SAVE_HDR_TO_12_BIT = before
 
 
 def _info(picture: Picture) -> dict[str, Any]:
