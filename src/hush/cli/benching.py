@@ -54,7 +54,9 @@ def bench(
         Path,
         typer.Option("-o", "--out", metavar="FOLDER", help="Folder for results, and for what is kept between runs."),
     ] = (Path("bench")),
-    threads: Annotated[int | None, typer.Option(min=1, help="That each peer may use. Default: all cores.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="How many threads each peer may use. Default: all cores.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each of three pictures is timed.")] = 5,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures of each data set.")] = None,
     slow_pictures: Annotated[
@@ -96,7 +98,8 @@ def bench(
     \b
     hush bench --quick
     hush bench --data DATA
-    hush bench --data photos/ --degradation 'gaussian(sigma=25)' --weights runs/mine/best.onnx
+    hush bench --data photos/ --degradation 'gaussian(sigma=25)' \\
+               --weights runs/mine/best.onnx
     hush bench --data DATA --plot docs/images/quality-time.svg --write README.md
     """
     need("torch", "train")

@@ -31,7 +31,8 @@ WeightsOption = Annotated[
         autocompletion=weight_names,
         help="Weights by name (see: hush list weights), an .onnx file of hush, a run's .safetensors, "
         "NETWORK@FILE for bare arrays, classical:nlm (tv, wavelet, median, bm3d), or identity. "
-        "hush denoise goes by the noise of each picture: gaussian if it is white or told, else photo.",
+        "auto: chosen for each picture by its noise: gaussian if it is white and stronger than sigma 4, or if --sigma "
+        "is given; else photo.",
     ),
 ]
 QualityOption = Annotated[
@@ -47,7 +48,7 @@ RuntimeOption = Annotated[
     typer.Option(
         "--runtime",
         metavar="auto|openvino|torch|onnx",
-        help="What runs the weights; auto is openvino on a processor, torch on a GPU.",
+        help="What runs the weights; auto is openvino, and torch where --device is cuda or mps.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
@@ -166,11 +167,21 @@ def denoise(
         typer.Option(metavar="PIXELS", rich_help_panel=MACHINE, help="Largest side of the tiles; by default 1280."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=MACHINE, help="Of the processor, for the network.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=MACHINE,
+            help="How many threads of the processor the network may use; all cores by default.",
+        ),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="N", rich_help_panel=MACHINE, help="Pictures that are decoded and encoded at a time."),
+        typer.Option(
+            metavar="N",
+            rich_help_panel=MACHINE,
+            help="Pictures that are decoded and encoded at a time. Default: one for each core, at most 4; 1 with "
+            "--max-memory.",
+        ),
     ] = None,
     recursive: Annotated[
         bool,

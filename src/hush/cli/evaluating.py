@@ -48,7 +48,11 @@ def evaluate(
         ),
     ] = None,
     sigma: Annotated[
-        str, typer.Option(metavar="given|auto|N", help="What the restorer is told: the true level, nothing, or N.")
+        str,
+        typer.Option(
+            metavar="given|auto|N",
+            help="What the restorer is told: given is the true level, auto nothing, N that number.",
+        ),
     ] = "given",
     clip: Annotated[
         bool, typer.Option("--clip", metavar=FLAG, help="Clip noisy pictures to [0, 1]; the field does not.")
@@ -56,13 +60,16 @@ def evaluate(
     quantise: Annotated[
         bool, typer.Option("--quantise", metavar=FLAG, help="Round noisy pictures to 8 bit; the field does not.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise that is added.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many pictures of each data set.")] = None,
     quality: QualityOption = "balanced",
     runtime: RuntimeOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the processor.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many threads of the processor a network may use; all cores by default."),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write protocol, rows and summary; - for stdout.")
     ] = None,

@@ -62,7 +62,7 @@ def train(
             metavar="RECIPE",
             autocompletion=recipe_names,
             help="A .toml or .json file, or the name of a recipe that ships (see: hush list recipes). "
-            "A config.json with the keys model, datset, save_weight_path, load_weigth_path, device is read too.",
+            "Also a config.json of the older five-key framework, with its own spelling: datset, load_weigth_path.",
         ),
     ],
     settings: Annotated[
@@ -125,7 +125,12 @@ def study(
         ),
     ] = None,
     setting: Annotated[
-        str, typer.Option(metavar="quick|smoke|full", help="How much of it: minutes, seconds, or all.")
+        str,
+        typer.Option(
+            metavar="smoke|quick|full|...",
+            help="smoke: seconds; quick: minutes; full: all. Some have more (long, small, vgg16, cifar10, ...), "
+            "joined by commas; see the head of the study's file.",
+        ),
     ] = "full",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder of runs and report. Default: studies/NAME-SETTING.")
@@ -227,8 +232,8 @@ def export(
 ) -> None:
     """Write weights as an ONNX file, which runs without torch.
 
-    Batch, height and width are dynamic. The file is run and compared with
-    torch before it appears.
+    The file takes pictures of any size, one or many at a time. It is run and
+    compared with torch before it appears.
 
     \b
     hush export runs/mine/best.safetensors -o mine.onnx
@@ -256,8 +261,10 @@ def list_parts(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[networks|classifiers|discriminators|noises|losses|metrics|datasets|methods|weights|recipes|studies|searches]",
+            metavar="WHAT",
             autocompletion=section_names,
+            help="One of networks, classifiers, discriminators, noises, losses, metrics, datasets, methods, weights, "
+            "recipes, studies, searches. Default: all.",
         ),
     ] = None,
     as_json: JsonOption = False,

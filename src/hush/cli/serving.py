@@ -41,16 +41,21 @@ def serve(
     runtime: RuntimeOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the processor.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many threads of the processor the network may use; all cores by default."),
+    ] = None,
     max_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="What the process may hold, such as 2G; half of what is free.")
     ] = None,
 ) -> None:
     """Denoise pictures in a browser, or from any program, over HTTP.
 
-    Opens a page to drop pictures on, with a before/after view, and an API that
-    takes a picture's file and returns it restored, in its own format. Nothing
-    leaves this machine, and nothing is kept. Ctrl-C ends it.
+    Serves a page to drop pictures on (--open shows it), with a before/after
+    view, and an API that takes a picture's file and returns it restored, in
+    its own format. Nothing leaves this machine, and nothing is kept. Ctrl-C
+    ends it. On the page a little natural grain stays (0.3) unless it is set
+    otherwise; in the API none, unless keep_grain is given.
 
     \b
     hush serve --open

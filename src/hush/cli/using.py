@@ -107,9 +107,10 @@ def demo(
 ) -> None:
     """Denoise photographs that ship, and show how well it went.
 
-    Adds the noise of a camera to free photographs, restores them without being
-    told the noise level, prints PSNR and SSIM before and after, and writes the
-    pictures and a page with before/after sliders. Takes seconds.
+    Adds white noise to one free photograph, and that of a simulated camera to
+    three; restores them without being told the noise level, prints PSNR and
+    SSIM before and after, and writes the pictures and a page with before/after
+    sliders. Takes seconds.
     """
     from hush.restoring.demonstration import SCENES, demonstrate, save_page, save_pictures
 
