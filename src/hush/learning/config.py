@@ -104,10 +104,14 @@ class Recipe:
     """Everything that decides what a training gives."""
 
     name: str = "denoiser"
+    """What the weights are called on their card, and the run directory if nothing else is said."""
     summary: str = ""
     """One sentence for lists and cards."""
     network: str = "drunet(widths=[64, 96, 160, 320], blocks=1, unshuffle=2, merge_early=true)"
+    """What is trained, a name of ``hush list networks`` with its options; with the method ``classification`` a
+    classifier."""
     method: str = "supervised"
+    """How it learns, a name of ``hush list methods``."""
     degradation: str = "gaussian(sigma=0..75)"
     """Chain of noises; empty where the data are pairs that are noisy already."""
     untold: float = 0.0
@@ -117,10 +121,13 @@ class Recipe:
     """Deviation of the natural logarithm of the level that is told; above 0 half of the pictures are told one level
     for all pixels."""
     loss: str = "l1"
+    """What is made small: a weighted sum of names of ``hush list losses``, and of what the method adds, such as
+    ``kl``."""
     data: DataConfig = field(default_factory=DataConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     length: LengthConfig = field(default_factory=LengthConfig)
     seed: int = 0
+    """Of the first numbers, the noise and the order of the pictures."""
     precision: str = "auto"
     """bf16, f32, or auto: bf16 where the processor computes with it."""
     validate_every: int = 500
