@@ -592,6 +592,13 @@ def test_estimate_says_in_words_how_noisy(deviation, verdict, folder, capsys):
     assert [line.split()[0] for line in lines[1:4]] == ["level", "finest", "channels"]
 
 
+def test_estimate_says_where_colours_are_not_equally_noisy(folder, capsys):
+    noise = np.random.default_rng(0).normal(0, [16, 10, 13], (256, 256, 3))
+    Image.fromarray((np.linspace(60, 190, 256)[:, None, None] + noise).clip(0, 255).astype(np.uint8)).save("noisy.png")
+    assert run(["estimate", "noisy.png"]) == 0
+    assert "white, stronger in some colours" in capsys.readouterr().out
+
+
 def test_a_narrow_terminal_keeps_names_and_verdicts(monkeypatch, capsys):
     monkeypatch.setattr("hush.cli.console.out", lambda: Console(width=60, force_terminal=True, color_system=None))
     name = "a/long/path/to/some/folder/of/photographs/and/a-name.png"

@@ -51,6 +51,7 @@ STRONG = 8.0  # level of 8 bit at the finest that cameras, which smooth, hardly 
 TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
 VARIES = 1.4  # times as much variance in the bright as in the dark, from which on one level is no good
 VERDICTS = {"very strong": 25.0, "strong": 8.0, "light": 2.0, "clean": 0.0}  # from which level on
+UNLIKE = 1.2  # times that one channel may be noisier than another and still be called alike
 LIGHT_IF_COARSE = 1.0  # where noise is left in lumps, most of it is where the picture is not flat, and not judged
 SMOOTH = 3  # pixels around one whose mean says how bright it is
 
@@ -78,6 +79,11 @@ class NoiseEstimate:
         return any(self.gains)
 
     @property
+    def alike(self) -> bool:
+        """Whether no channel is so much noisier than another as white balance makes those of cameras."""
+        return max(self.sigmas, default=0.0) <= UNLIKE * min(self.sigmas, default=0.0)
+
+    @property
     def verdict(self) -> str:
         """How strong the noise is, in one or two words: clean, light, strong or very strong."""
         levels = VERDICTS if self.white else VERDICTS | {"light": LIGHT_IF_COARSE}
@@ -90,7 +96,9 @@ class NoiseEstimate:
             return "hardly any noise"
         if not self.white:
             return "alike in neighbouring pixels, as cameras and JPEG leave it"
-        return "white, and stronger where it is brighter" if self.varies else "white, alike everywhere"
+        if self.varies:
+            return "white, and stronger where it is brighter"
+        return "white, alike everywhere" if self.alike else "white, stronger in some colours"
 
     def scaled(self, factor: float) -> NoiseEstimate:
         """Return the estimate for noise so many times as strong."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def estimate_file(path: Path) -> dict[str, Any]:
     """Return what is found of the noise in a file: of a stack or animation the first page speaks for all.
 
-    The keys are those of `hush.imaging.estimation.NoiseEstimate`, its words (verdict, kind, white, varies), and
+    The keys are those of `hush.imaging.estimation.NoiseEstimate`, its words (verdict, kind, white, varies, alike), and
     jpeg_quality (None where there is none). Raises PictureError for what cannot be read.
     """
     layout = in_parts(path, path, DenoiseOptions())
@@ -32,7 +32,7 @@ def estimate_file(path: Path) -> dict[str, Any]:
     else:
         image, encoding, gaps = image_of(picture)
         found = estimate_noise(shown(image, encoding, gaps, judged=True))
-    words = {name: getattr(found, name) for name in ("verdict", "kind", "white", "varies")}
+    words = {name: getattr(found, name) for name in ("verdict", "kind", "white", "varies", "alike")}
     quality = picture.coding.quality if isinstance(picture.coding, JpegCoding) else None
     return {**vars(found), **words, "jpeg_quality": quality}
 

@@ -33,7 +33,6 @@ IMAGE_BYTES = 12  # of a pixel: three numbers of float32
 CLASSICAL_BYTES = 200  # for each pixel: TV, the largest, took 170 on 1 megapixel
 NETWORK_BYTES = 350  # where it cannot be measured; 227 (bf16) and 325 (f32) were measured for the shipped weights
 SEEN = 4.0  # sigma from which on white noise is for weights that know it alone; fine texture may pass for less
-UNLIKE = 1.2  # times that one channel may be noisier than another; white balance makes those of cameras unlike
 GRAY_LEVEL = 1.63  # what colour weights are told of gray pictures, per sigma; see NetworkRestorer
 BARE = "hush.learning.torch_runtime:open_bare"  # opens arrays that have no ONNX form
 
@@ -305,8 +304,7 @@ class ByNoise:
         """Return what restores a picture with such noise; None where its level is told."""
         if noise is None:
             return self._gaussian
-        alike = max(noise.sigmas, default=0.0) <= UNLIKE * min(noise.sigmas, default=0.0)
-        plain = noise.white and (alike or noise.varies) and noise.sigma >= SEEN
+        plain = noise.white and (noise.alike or noise.varies) and noise.sigma >= SEEN
         return self._gaussian if plain else self._photo
 
     def __call__(
