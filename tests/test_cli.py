@@ -617,7 +617,9 @@ def test_estimate_tells_the_quality_of_a_jpeg(quality, folder, capsys):
 
 
 def test_doctor_says_what_would_run(tiny):
+    assert "by the noise of each picture" in examine()["denoising"]["weights"]
     findings = examine(tiny)
+    assert ("speed" in findings["denoising"]) == ("f32" in findings["denoising"]["runs on"])
     assert "OpenVINO" in findings["denoising"]["runs on"]
     assert findings["processor"]["cores"].isdigit()
     assert findings["packages"]["numpy"] == np.__version__

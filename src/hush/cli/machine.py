@@ -29,7 +29,7 @@ BASE = ("numpy", "openvino", "pyvips", "pillow", "tifffile", "typer", "rich")
 OPTIONAL = ("torch", "onnx", "onnxruntime", "scikit-image")
 
 
-def examine(weights: str = "photo") -> Findings:
+def examine(weights: str = "auto") -> Findings:
     """Return what this machine has, section by section."""
     return {
         "hush": {"version": _version("hush"), "python": platform.python_version(), "system": platform.platform()},
@@ -100,10 +100,13 @@ def _denoising(weights: str) -> dict[str, str]:
     """Open weights as `hush denoise` would, and say what runs."""
     from hush.restoring.weights import cache_folder
 
-    facts = {"weights": weights, "cache": str(cache_folder() or "none: no home folder")}
+    chosen = "auto: gaussian or photo, by the noise of each picture" if weights == "auto" else weights
+    facts = {"weights": chosen, "cache": str(cache_folder() or "none: no home folder")}
     try:
         from hush.restoring.denoising import open_restorer
 
-        return {**facts, "runs on": open_restorer(weights).description}
+        runs_on = open_restorer(weights).description
+        slow = {"speed": "with bf16, which this processor lacks, several times as fast"} if "f32" in runs_on else {}
+        return {**facts, "runs on": runs_on, **slow}
     except (HushError, ImportError) as error:
         return {**facts, "problem": str(error)}
