@@ -13,7 +13,7 @@ from hush.cli import run
 from hush.cli.commands import app
 
 ROOT = HERE.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands():
@@ -48,6 +48,18 @@ def test_snippets_are_files(page):
         found = re.fullmatch(r'--8<-- "(.+)"', line)  # a formatter of Python once took it for arithmetic
         assert found, line
         assert (ROOT / found[1]).is_file(), line
+
+
+def test_the_example_in_python_prints_what_is_said(capsys):
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    example, printed = re.search(
+        r"## An example that runs\n+```python\n(.*?)```.*?```text\n(.*?)```", page, re.S
+    ).groups()
+    exec(compile(example, "python.md", "exec"), {})
+    said, found = printed, capsys.readouterr().out
+    number = r"\d+\.\d+"
+    assert re.sub(number, "N", found) == re.sub(number, "N", said)
+    assert [*map(float, re.findall(number, found))] == pytest.approx([*map(float, re.findall(number, said))], abs=0.3)
 
 
 def test_the_table_of_recipe_keys_is_up_to_date():
