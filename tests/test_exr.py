@@ -151,3 +151,10 @@ def test_without_the_library_one_line_says_what_to_install(tmp_path: Path, monke
     (tmp_path / "a.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(60))
     with pytest.raises(MissingExtra, match=r"'hush\[exr\]'"):
         read(tmp_path / "a.exr")
+
+
+def test_alpha_that_stays_behind_is_told(library: Any, tmp_path: Path) -> None:
+    rendering(library, tmp_path / "a.exr")
+    for target, remarks in (("b.exr", 0), ("b.npy", 1)):
+        result = denoise_file(tmp_path / "a.exr", tmp_path / target, DenoiseOptions(weights="identity"))
+        assert len(result.remarks) == remarks

@@ -145,6 +145,8 @@ class FileWork:
                 held=self._held + self._copies * page.pixels.nbytes,
                 progress=self._progress,
             )
+        if getattr(page.coding, "transparent", False) and self._into.title == "NPY":
+            outcome.remarks += ("the alpha of this OpenEXR stays behind: NPY takes the colours alone",)
         self._outcomes.append(outcome)
         return replace(page, pixels=pixels)
 
