@@ -206,7 +206,9 @@ def test_identity_is_measured_like_the_input(restorers: dict[str, Any], folder: 
     ("sigma", "degradation", "told"),
     [
         ("given", "gaussian(sigma=30) + gaussian(sigma=40)", 50),
+        ("given", "gaussian(sigma=30) + clip", 30),
         ("given", "poisson(peak=30)", None),
+        ("given", "poisson(peak=30) + gaussian(sigma=2)", None),
         ("auto", "gaussian(sigma=25)", None),
         (17, "gaussian(sigma=25)", 17),
         ("17.5", "poisson(peak=30)", 17.5),

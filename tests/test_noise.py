@@ -286,3 +286,20 @@ def test_jpeg_and_text_check_tensors_too():
     for name, option in (("jpeg", "quality"), ("text", "coverage")):
         with pytest.raises(UsageError, match=option):
             find(NOISES, name, "noise")(photo_like(), rng(), **{option: torch.tensor([1000.0, 1000.0])})
+
+
+@pytest.mark.parametrize(
+    ("spec", "sigma"),
+    [
+        ("gaussian(sigma=30) + gaussian(sigma=40)", 50),
+        ("gaussian(sigma=50) + clip(share=0.5)", 50),
+        ("gaussian", 25),
+        ("poisson(peak=30) + gaussian(sigma=2)", None),
+        ("gaussian(sigma=50) + defocus(radius=3)", None),
+        ("gaussian(sigma=50) + clip + gaussian(sigma=5)", None),
+        ("clip", None),
+    ],
+)
+def test_a_level_is_told_only_of_gaussian_noise_alone(spec, sigma):
+    level = Degradation(spec)(photo_like(), rng()).sigma_map
+    assert level is None if sigma is None else torch.allclose(level * 255, torch.full((2, 1, 64, 80), float(sigma)))

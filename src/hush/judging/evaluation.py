@@ -60,7 +60,7 @@ def evaluate(
         clip: clip noisy pictures to [0, 1]; the field does not.
         quantise: round noisy pictures to 8 bit, which clips them too; the field does not.
         seed: of the noise; picture number i of a data set (from 0) is degraded with seed + i.
-        sigma: given tells the restorer the true sigma where the degradation has a Gaussian part, auto lets it
+        sigma: given tells the restorer the true sigma where the degradation is Gaussian noise alone, auto lets it
             estimate, a number (8-bit scale) is told as it is.
         quality: fast, balanced or best: which tier of each family of weights.
         runtime: as in `hush.restoring.denoising.open_restorer`; so are device, precision and threads.
@@ -177,7 +177,7 @@ def cases(sets: Sequence[JudgedData], chains: Mapping[str, Any], protocol: Proto
 def _degraded(
     picture: JudgedPicture, clean: Image, chains: Mapping[str, Any], seed: int
 ) -> Iterator[tuple[str, tuple[Image, float | None, Image]]]:
-    """Yield the noisy views of a picture by degradation, with the sigma of their Gaussian part and what is true."""
+    """Yield the noisy views of a picture by degradation, with their sigma and what is true."""
     if picture.noisy is not None:
         yield "", (_read_noisy(picture, clean), None, clean)
         return
@@ -210,7 +210,7 @@ def _read_noisy(picture: JudgedPicture, clean: Image) -> Image:
 
 
 def _degrade(clean: Image, chain: Any, seed: int) -> tuple[Image, float | None, Image]:
-    """Return the noisy picture, the sigma of its Gaussian part if it has one, and what is to be restored.
+    """Return the noisy picture, its sigma where it is Gaussian noise alone, and what is to be restored.
 
     On the processor whatever the device, so that the noise is the same everywhere.
     """

@@ -102,7 +102,9 @@ class Protocol:
 
     def _sigma_words(self) -> str:
         if self.sigma == "given":
-            return "told the true sigma where the degradation has a Gaussian part, and left to estimate it elsewhere"
+            return (
+                "told the true sigma where the degradation is Gaussian noise alone, and left to estimate it elsewhere"
+            )
         return "left to estimate sigma" if self.sigma == "auto" else f"told sigma {self.sigma}"
 
     def record(self, runtime: Mapping[str, Any], restorers: Mapping[str, str]) -> dict[str, Any]:

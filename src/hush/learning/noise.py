@@ -139,7 +139,8 @@ class Degraded(NamedTuple):
     noisy: Tensor
     """(N, C, H, W)."""
     sigma_map: Tensor | None
-    """(N, 1, H, W): the deviation of the Gaussian noise in [0, 1]; None where the chain has none, or more than it."""
+    """(N, 1, H, W): the deviation of the noise in [0, 1], where it is Gaussian noise alone, clipped at the end or not;
+    None where the chain has none, or more than it."""
     clean: Tensor | None = None
     """(N, C, H, W): what is to be restored, where the degradation changed that too; None: what was given."""
 
@@ -156,21 +157,25 @@ class Degradation:
         developing = [getattr(noise, "develops", False) for noise, _ in self.parts]
         self.develops = any(developing)
         """Whether it changes what is to be restored."""
+        noises = [noise for noise, _ in self.parts]
+        while noises and noises[-1] is clip:
+            noises.pop()
+        self.gaussian = bool(noises) and all(noise is gaussian for noise in noises)
+        """Whether it adds Gaussian noise and nothing else, but for clipping at the end: then its level is known."""
         for (_, call), develops in zip(self.parts[1:], developing[1:], strict=True):
             if develops:
                 raise UsageError(f"degradation {spec}: {call.name} takes clean pictures only; put it first")
 
     def __call__(self, clean: Tensor, rng: torch.Generator) -> Degraded:
         """Degrade a clean batch; every range is drawn anew for each image."""
-        noisy, target, variance = clean, None, None
+        noisy, target, variance = clean, None, torch.zeros(())
         for noise, call in self.parts:
             options = {name: _draw(value, clean, rng) for name, value in call.options.items()}
             result = noise(noisy, rng, **options)
             noisy, target = (result.noisy, result.clean) if isinstance(result, Degraded) else (result, target)
-            if noise is gaussian:
-                deviation = per_image(options.get("sigma", 25), clean) / 255
-                variance = deviation**2 if variance is None else variance + deviation**2
-        if variance is None or target is not None:
+            if self.gaussian and noise is gaussian:  # independent noises add up in their variances
+                variance = variance + (per_image(options.get("sigma", 25), clean) / 255) ** 2
+        if not self.gaussian:
             return Degraded(noisy, None, target)
         n, _, height, width = clean.shape
         return Degraded(noisy, variance.sqrt().expand(n, 1, height, width))
