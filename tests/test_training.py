@@ -208,6 +208,22 @@ def test_a_loss_that_is_not_finite_stops_the_run(pictures, tmp_path):
         list(train(recipe, tmp_path / "run"))
 
 
+def rooted(restored, clean):
+    """A loss of one's own that is finite at 0, where its slope is not."""
+    return (restored - clean).square().mean() + (restored - restored.detach()).abs().sum().sqrt()
+
+
+@pytest.mark.parametrize("clip", [0, 1])
+def test_a_gradient_that_is_not_finite_reaches_no_weights(clip, pictures, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    list(train(tiny(pictures, "length.steps=1"), tmp_path / "run", extras=False))
+    settings = ["length.steps=2", f"optimiser.clip={clip}", "loss=test_training:rooted"]
+    with pytest.raises(TrainingError, match=r"step 1: the gradient of the loss is not finite; the last good state is"):
+        list(train(tiny(pictures, *settings), tmp_path / "run", resume=True, extras=False))
+    state = load_state(tmp_path / "run" / "checkpoint.safetensors")
+    assert all(value.isfinite().all() for value in state["updaters"]["network"]["network"].values())
+
+
 def test_starting_from_weights_names_what_does_not_fit(pictures, tmp_path):
     settings = ["length.steps=2", "validate_every=2"]
     list(train(tiny(pictures, *settings), tmp_path / "first"))

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from hush.errors import HushError, RecipeError, TrainingError
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe, changed_keys, to_dict
-from hush.learning.datasets import DataSet, open_dataset, split
+from hush.learning.datasets import Batch, DataSet, open_dataset, split
 from hush.learning.exporting import check_export
 from hush.learning.methods import open_method, restores
 from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run, check_resumable, read_run_recipe
+from hush.learning.updating import NotFinite
 from hush.learning.validation import Accuracy, Validation, as_image, falls_short
 from hush.restoring.weights import Card
 
@@ -92,8 +93,8 @@ def train(
         extras: draw curves.png, and write best.onnx and last.onnx at the end; a study, which draws the curves of all
             its runs in one page, goes without.
 
-    Raises RecipeError for a recipe that cannot be followed, TrainingError if the loss is no longer finite, or if a
-    checkpoint is of another network, method or optimiser.
+    Raises RecipeError for a recipe that cannot be followed, TrainingError if the loss or its gradient is no longer
+    finite, or if a checkpoint is of another network, method or optimiser.
     """
     if resume and start is not None:
         raise RecipeError("a resumed training goes on from its checkpoint, not from other weights; leave out --from")
@@ -143,10 +144,6 @@ def train(
     processes.wait()
 
 
-class NotFinite(TrainingError):
-    """The loss is no longer finite, so this state is not worth keeping."""
-
-
 class Training:
     """The state of a running training: what a checkpoint holds, and how it moves on."""
 
@@ -185,9 +182,7 @@ class Training:
             share = self._share(meter)
             while share < 1:
                 batches = [next(loader).to(self.processes.device) for _ in range(self.parts)]
-                losses = self.method.step(batches, self._rngs(), self.step, share)
-                if not all(map(math.isfinite, losses.values())):
-                    raise NotFinite(_not_finite(losses, self.step, run))
+                losses = self._learn(batches, share, run)
                 self.step += 1
                 self.pixels += sum(batch.clean[:, 0].numel() for batch in batches) * self.processes.count
                 share = self._share(meter)  # once a step, by all processes: they do not report at the same steps
@@ -205,6 +200,19 @@ class Training:
         finally:
             loader.close()
             self.elapsed = meter.elapsed()
+
+    def _learn(self, batches: list[Batch], share: float, run: Run | None) -> dict[str, float]:
+        """Update once and return the terms of the loss. Raises NotFinite if they, or their gradient, are not finite."""
+        try:
+            losses: dict[str, float] = self.method.step(batches, self._rngs(), self.step, share)
+            if not all(map(math.isfinite, losses.values())):
+                terms = ", ".join(f"{name} = {value:g}" for name, value in losses.items())
+                raise NotFinite(f"the loss is not finite ({terms})")
+            return losses
+        except NotFinite as error:
+            kept = f"; the last good state is {run.checkpoint}" if run and run.checkpoint.exists() else ""
+            mend = "Lower optimiser.rate, raise optimiser.warmup or set optimiser.clip"
+            raise NotFinite(f"step {self.step}: {error}{kept}. {mend}") from error
 
     def finish(self, run: Run) -> None:
         """Save the last weights, and write restorers as files that run without torch."""
@@ -380,10 +388,3 @@ def _planned_steps(recipe: Recipe, pictures: int) -> int:
     if not limits and not recipe.length.minutes:
         raise RecipeError("the recipe has no end: set length.steps, length.epochs or length.minutes")
     return min(limits) if limits else 0
-
-
-def _not_finite(losses: dict[str, float], step: int, run: Run | None) -> str:
-    terms = ", ".join(f"{name} = {value:g}" for name, value in losses.items())
-    kept = f"; the last good state is {run.checkpoint}" if run and run.checkpoint.exists() else ""
-    mend = "Lower optimiser.rate, raise optimiser.warmup or set optimiser.clip"
-    return f"step {step}: the loss is not finite ({terms}){kept}. {mend}"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hush.errors import TrainingError
 from hush.learning.config import OptimiserConfig
 from hush.learning.optimisers import open_optimisers
 from hush.learning.precision import multiplies_bf16
@@ -35,6 +36,10 @@ def open_autocast(device: torch.device, precision: str) -> Callable[[], Abstract
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
+class NotFinite(TrainingError):
+    """A loss or its gradient is no longer finite, so what would follow is not worth keeping."""
+
+
 class Updater:
     """A network's optimisers and its averaged copy.
 
@@ -50,9 +55,14 @@ class Updater:
         self.rate = 0.0
 
     def apply(self, step: int, progress: float) -> None:
-        """Update from the gradients that have been gathered, and clear them."""
-        if self.config.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        """Update from the gradients that have been gathered, and clear them.
+
+        Raises NotFinite, and changes no number, if they are not finite, as they may be though the loss is: the slope of
+        a root at 0. Processes share their gradients, so all of them raise it.
+        """
+        length = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip or math.inf)
+        if not math.isfinite(length):
+            raise NotFinite("the gradient of the loss is not finite")
         self.rate = rate_at(step, progress, self.config)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
