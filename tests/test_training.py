@@ -154,6 +154,20 @@ def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
     assert steps == sorted(set(steps))
 
 
+def test_dropout_resumes_to_the_same_weights(pictures, tmp_path):
+    network = "cnn_classifier(widths=[8, 8], convolutions=1, classes=4, dropout=0.5)"
+    settings = ["method=classification", f"network={network}", "data.set=tiles(size=16)", "data.root=", "data.patch=0"]
+    settings += ["length.steps=6", "validate_every=3", "data.validation=", "data.validation_pictures=2"]
+    list(train(tiny(pictures, *settings), tmp_path / "unbroken", extras=False))
+    left = train(tiny(pictures, *settings), tmp_path / "left", extras=False)
+    assert next(report for report in left if report.step >= 3).share < 1
+    left.close()
+    torch.manual_seed(999)
+    list(train(tiny(pictures, *settings), tmp_path / "left", resume=True, extras=False))
+    for name, value in numbers(tmp_path / "unbroken").items():
+        assert torch.equal(value, numbers(tmp_path / "left")[name]), name
+
+
 def test_two_processes_learn_what_one_learns(pictures, tmp_path):
     settings = ["length.steps=6", "validate_every=6"]
     list(train(tiny(pictures, *settings, "optimiser.accumulate=2"), tmp_path / "one"))

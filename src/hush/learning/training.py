@@ -203,6 +203,7 @@ class Training:
 
     def _learn(self, batches: list[Batch], share: float, run: Run | None) -> dict[str, float]:
         """Update once and return the terms of the loss. Raises NotFinite if they, or their gradient, are not finite."""
+        torch.manual_seed(self._seed(8, 0))  # dropout, and parts of one's own, may draw without a generator
         try:
             losses: dict[str, float] = self.method.step(batches, self._rngs(), self.step, share)
             if not all(map(math.isfinite, losses.values())):
@@ -294,10 +295,13 @@ class Training:
 
     def _rngs(self) -> list[torch.Generator]:
         """Return a generator per part of this step's batch: a pure function of seed, step and part."""
-        first = self.processes.rank * self.parts
-        keys = [(self.recipe.seed, 2, self.step, first + part) for part in range(self.parts)]
-        seeds = [int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1) for key in keys]
+        seeds = [self._seed(2, part) for part in range(self.parts)]
         return [torch.Generator(self.processes.device).manual_seed(seed) for seed in seeds]
+
+    def _seed(self, purpose: int, part: int) -> int:
+        """Return a seed for a purpose, other than those of `Patches`, in one part of this step's batch."""
+        key = (self.recipe.seed, purpose, self.step, self.processes.rank * self.parts + part)
+        return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
     def _share(self, meter: _Meter) -> float:
         """Return how much is done, by whichever limit is nearest."""
