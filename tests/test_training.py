@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,12 +21,14 @@ from hush.errors import PictureError, RecipeError, TrainingError, WeightsError
 from hush.learning import training
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
+from hush.learning.datasets import Item
 from hush.learning.networks.limits import NetworkLimits
+from hush.learning.patches import PictureStore
 from hush.learning.processes import Processes
 from hush.learning.runs import draw_curves, open_saved, read_log
 from hush.learning.torch_runtime import read_numbers
 from hush.learning.training import Progress, train
-from hush.learning.validation import falls_short
+from hush.learning.validation import Validation, falls_short
 from hush.restoring.weights import open_weights
 
 TINY = [
@@ -128,6 +131,26 @@ def test_a_line_says_when_restored_is_worse_than_the_input():
     assert "WORSE" not in training_line(replace(progress, validation=good))
     assert "accuracy 40.0%" in training_line(replace(progress, validation={"accuracy": 0.4, "cross_entropy": 2.0}))
     assert "WORSE" not in training_line(progress)
+
+
+def test_a_picture_that_comes_back_exactly_does_not_outweigh_the_others():
+    white = np.full((16, 16, 3), 255, np.uint8)
+    gray = np.random.default_rng(0).integers(90, 110, (16, 16, 3), np.uint8)
+    recipe = read_recipe("gaussian", ["validation_degradation=jpeg(quality=50)"])
+    validation = Validation([Item("white", white), Item("gray", gray)], recipe, PictureStore(3, 1))
+    updater = SimpleNamespace(network=torch.nn.Conv2d(3, 3, 1))
+
+    def figures(share):
+        def restore(noisy, **told):
+            return torch.where((noisy == 1).all(), noisy, share * noisy)
+
+        return validation(SimpleNamespace(updaters={"network": updater}, restore=restore))[0]
+
+    same, darker = figures(1.0), figures(0.5)
+    assert same["psnr"] == same["psnr_input"] < 100
+    assert darker["psnr"] < same["psnr"]
+    assert falls_short(darker)
+    assert not falls_short(same)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
