@@ -22,7 +22,7 @@ from hush.errors import HushError, PictureError, UsageError
 from hush.judging import evaluation, intervals
 from hush.judging.evaluation import evaluate
 from hush.judging.intervals import bootstrap_interval
-from hush.judging.results import Report
+from hush.judging.results import Report, compare, summarise
 
 torch = pytest.importorskip("torch")
 
@@ -352,6 +352,39 @@ def test_report_of_rows_alone() -> None:
     report = Report.of({}, ["psnr"], [{**row, "sigma": None, "seconds": None, "megapixels": 1.0}])
     assert report.summary[0]["seconds_per_megapixel"] is None
     assert "30.00 dB, input 31.00 dB" in report.summary[0]["warning"]
+
+
+def rows_of(weights: str, restored: list[float], given: list[float]) -> list[dict[str, Any]]:
+    same = {"weights": weights, "data": "d", "degradation": "", "seconds": None, "megapixels": 1.0}
+    return [
+        {**same, "image": str(i), "scene": str(i), "psnr": psnr, "psnr_input": psnr_input}
+        for i, (psnr, psnr_input) in enumerate(zip(restored, given, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("restored", "given", "said", "not_said"),
+    [
+        ([math.inf, math.inf, 30.0], [40.0, 40.0, 29.0], "2 of 3 pictures equal", "WORSE"),  # each is better
+        ([45.0, 45.0, 21.0], [math.inf, math.inf, 20.0], "2 of 3 inputs equal the clean", "WORSE"),
+        ([45.0, 19.0], [math.inf, 20.0], "WORSE THAN THE INPUT: psnr 19.00 dB, input 20.00 dB, in 1 of 2", "45"),
+        ([45.0, 45.0], [math.inf, math.inf], "WORSE THAN THE INPUT: psnr 45.00 dB, input inf", "in 2"),
+        ([math.inf, 30.0], [math.inf, 31.0], "WORSE", "inputs equal"),
+    ],
+)
+def test_a_warning_compares_picture_by_picture(
+    restored: list[float], given: list[float], said: str, not_said: str
+) -> None:
+    warning = summarise(rows_of("w", restored, given), ["psnr"])[0]["warning"]
+    assert said in warning
+    assert not_said not in warning
+
+
+def test_a_difference_counts_its_pictures() -> None:
+    rows = rows_of("base", [30.0, 40.0, math.inf], [20.0] * 3) + rows_of("w", [31.0, math.inf, math.inf], [20.0] * 3)
+    (difference,) = compare(rows, ["psnr"])
+    assert difference["psnr"] == pytest.approx(0.5)  # of the first, and of the third, which is exact in both
+    assert (difference["psnr_n"], difference["n"]) == (2, 3)
 
 
 # ---------------------------------------------------------------- time

@@ -282,6 +282,21 @@ def test_differences_are_paired(findings):
     assert second["evaluation"] == "clipped"
 
 
+def test_infinite_figures_differ_by_nothing_or_are_left_out(findings):
+    values = [([np.inf, 31.0, np.inf], "a"), ([np.inf, 30.0, 40.0], "b")]
+    runs = [
+        replace(found, judged={"noise": Judged(rows_of(psnrs, 20.0), {})})
+        for psnrs, name in values
+        for found in findings.of(name)
+    ]
+    (difference,) = Findings(findings.study, runs).differences
+    assert difference["psnr"] == pytest.approx(-0.5)  # b minus a
+    assert difference["psnr_seeds"] == pytest.approx([-0.5, -0.5])
+    assert (difference["psnr_n"], difference["n"]) == (2, 3)
+    (table,) = difference_tables(Findings(findings.study, runs))
+    assert any("(2 of 3)" in cell for cell in table.rows[0])
+
+
 def test_the_summary_stands_beside_the_origin_and_warns(findings):
     entry = findings.summary[0]
     assert entry["psnr_seeds"][1] - entry["psnr_seeds"][0] == pytest.approx(0.2)

@@ -177,7 +177,9 @@ def _with_interval(entry: dict[str, Any], name: str, sign: str = "") -> str:
     interval = entry[f"{name}_interval"]
     decimals = _decimals(name)
     low_high = "" if interval is None else " [" + ", ".join(f"{v:{sign}.{decimals}f}" for v in interval) + "]"
-    return f"{entry[name]:{sign}.{decimals}f}{low_high}"
+    counted = entry.get(f"{name}_n", entry["n"])  # of a difference: pictures where one figure is infinite are left out
+    left_out = f" ({counted} of {entry['n']})" if counted < entry["n"] else ""
+    return f"{entry[name]:{sign}.{decimals}f}{low_high}{left_out}"
 
 
 def _decimals(name: str) -> int:

@@ -10,13 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hush.judging.judged import Judged, Row
 from hush.judging.metrics import LOWER_IS_BETTER
 from hush.judging.plans import RunPlan, Study
 from hush.judging.protocol import processor, versions
-from hush.judging.results import estimate, finite
+from hush.judging.results import estimate, estimate_difference, finite, guard
 from hush.learning.checkpoints import load_state
 from hush.learning.networks.sizes import Size
 
@@ -48,8 +46,9 @@ class Findings:
 
     @cached_property
     def differences(self) -> list[Row]:
-        """One per comparison and evaluation: the mean of the first minus the second with its 95 % interval, and the
-        differences of single seeds."""
+        """One per comparison and evaluation: the mean of the first minus the second with its 95 % interval, over how
+        many pictures (``psnr_n``), and the differences of single seeds. Two infinite figures differ by 0; pictures
+        where one of them is infinite are left out."""
         cells = ((pair, name) for pair in self.study.comparisons for name in self.study.evaluations)
         return [
             self._difference(pair, name) for pair, name in cells if all(self._judged(entry, name) for entry in pair)
@@ -77,11 +76,12 @@ class Findings:
         entry |= asdict(found.size)
         for name in metrics_of(judged):
             entry[name], entry[f"{name}_interval"] = estimate([(row[name], row["scene"]) for row in rows])
-            entry[f"{name}_seeds"] = [float(np.mean([row[name] for row in one.rows])) for one in judged]
+            entry[f"{name}_seeds"] = [estimate([(row[name], "") for row in one.rows])[0] for one in judged]
             if f"{name}_input" in rows[0]:
                 entry[f"{name}_input"] = estimate([(row[f"{name}_input"], row["scene"]) for row in rows])[0]
         if "psnr_input" in rows[0]:
-            entry["gain"], entry["gain_interval"] = estimate([(_gain(row), row["scene"]) for row in rows])
+            pairs = [(row["psnr"], row["psnr_input"], row["scene"]) for row in rows]
+            entry["gain"], entry["gain_interval"], entry["gain_n"] = estimate_difference(pairs)
         entry["origin"] = dict(origin)
         if origin and "parameters" in plan.origin:
             entry["origin"]["parameters"] = plan.origin["parameters"]
@@ -90,20 +90,18 @@ class Findings:
             for name, value in entry["origin"].items()
             if not name.endswith("_input")  # what was given is no merit
         }
-        entry["warning"] = _warning(entry)
+        entry["warning"] = _warning(rows)
         return entry
 
     def _difference(self, pair: tuple[str, str], evaluation: str) -> Row:
         first, second = (self._judged(name, evaluation) for name in pair)
         entry: Row = {"training": pair[0], "minus": pair[1], "evaluation": evaluation, "n": len(first[0].rows)}
-        baseline = {row["image"]: row for row in _mean_rows(second)}
         for name in (m for m in metrics_of(first) if m in metrics_of(second)):
-            steps = [(row[name] - baseline[row["image"]][name], row["scene"]) for row in _mean_rows(first)]
-            entry[name], entry[f"{name}_interval"] = estimate(steps)
+            pairs = _paired(_mean_rows(first), _mean_rows(second), name)
+            entry[name], entry[f"{name}_interval"], entry[f"{name}_n"] = estimate_difference(pairs)
             if len(first) == len(second):
                 entry[f"{name}_seeds"] = [
-                    float(np.mean([row[name] for row in a.rows]) - np.mean([row[name] for row in b.rows]))
-                    for a, b in zip(first, second, strict=True)
+                    estimate_difference(_paired(a.rows, b.rows, name))[0] for a, b in zip(first, second, strict=True)
                 ]
         return entry
 
@@ -193,10 +191,10 @@ def _mean_rows(judged: Sequence[Judged]) -> list[Row]:
     ]
 
 
-def _gain(row: Row) -> float:
-    """Return by how many dB a restored picture is nearer to the clean one than the noisy picture was."""
-    restored, given = row["psnr"], row["psnr_input"]
-    return 0.0 if restored == given else float(restored - given)  # both may be infinite
+def _paired(rows: Sequence[Row], others: Sequence[Row], name: str) -> list[tuple[float, float, str]]:
+    """Return a figure of each picture of both, and its scene."""
+    baseline = {row["image"]: row[name] for row in others}
+    return [(row[name], baseline[row["image"]], row["scene"]) for row in rows]
 
 
 def _reached(ours: float, origin: float, name: str) -> bool:
@@ -204,12 +202,10 @@ def _reached(ours: float, origin: float, name: str) -> bool:
     return ours <= origin if name == "parameters" or name in LOWER_IS_BETTER else ours >= origin
 
 
-def _warning(entry: Row) -> str | None:
-    if math.isnan(entry.get("psnr", 0.0)):
+def _warning(rows: Sequence[Row]) -> str | None:
+    if any(math.isnan(row.get("psnr", 0.0)) for row in rows):
         return "RESTORED IS NOT FINITE"
-    if "psnr_input" in entry and entry["psnr"] < entry["psnr_input"]:
-        return f"WORSE THAN THE INPUT: psnr {entry['psnr']:.2f} dB, input {entry['psnr_input']:.2f} dB"
-    return None
+    return "; ".join(guard(rows)) or None if "psnr_input" in rows[0] else None
 
 
 def _anonymous(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -170,7 +170,9 @@ def _with_interval(entry: Row, metric: str, sign: str = "") -> str:
         return "–"
     interval = entry.get(f"{metric}_interval")
     ends = "" if interval is None else " [" + ", ".join(_number(end, metric, sign) for end in interval) + "]"
-    return _number(entry[metric], metric, sign) + ends
+    counted = entry.get(f"{metric}_n", entry.get("n"))  # of a difference: where one figure is infinite it is left out
+    left_out = "" if counted == entry.get("n") else f" ({counted} of {entry['n']})"
+    return _number(entry[metric], metric, sign) + ends + left_out
 
 
 def _list_seeds(entry: Row, metric: str, sign: str = "+") -> str:

@@ -26,7 +26,8 @@ class Report:
     """The outcome of an evaluation.
 
     A PSNR is infinite where two pictures are equal, and NaN where a restorer returned NaN. A mean leaves infinite
-    figures out (it is infinite where all are) and is NaN where one is NaN; the summary's ``warning`` says so.
+    figures out (it is infinite where all are) and is NaN where one is NaN; the summary's ``warning`` says so. Two
+    infinite figures differ by 0; a difference leaves out pictures where one of the two is infinite.
     """
 
     protocol: dict[str, Any]
@@ -40,7 +41,8 @@ class Report:
     """One per weights, data and degradation: n, the mean of each metric with its 95 % interval [low, high] (None
     where all pictures are of one scene), that of the input, seconds_per_megapixel, and a warning or None."""
     differences: list[Row]
-    """Each further weights minus the first (``baseline``), picture by picture: mean and 95 % interval."""
+    """Each further weights minus the first (``baseline``), picture by picture: mean, 95 % interval, and over how many
+    pictures they are (``psnr_n``)."""
 
     @classmethod
     def of(cls, protocol: dict[str, Any], metrics: Sequence[str], rows: list[Row]) -> Report:
@@ -115,7 +117,7 @@ def _summary(group: list[Row], metrics: Sequence[str]) -> Row:
     timed = [row for row in group if row["seconds"] is not None]
     seconds, megapixels = (sum(row[key] for row in timed) for key in ("seconds", "megapixels"))
     entry["seconds_per_megapixel"] = seconds / megapixels if timed else None
-    entry["warning"] = _warning(group, entry, metrics)
+    entry["warning"] = _warning(group, metrics)
     return entry
 
 
@@ -125,9 +127,7 @@ def _difference(group: list[Row], baseline: list[Row], metrics: Sequence[str]) -
     given = {row["image"]: row for row in baseline}
     for metric in metrics:
         pairs = [(row[metric], given[row["image"]][metric], row["scene"]) for row in group]
-        # equal to the clean picture in both: no difference
-        steps = [(0.0 if value == other else value - other, scene) for value, other, scene in pairs]
-        entry[metric], entry[f"{metric}_interval"] = estimate(steps)
+        entry[metric], entry[f"{metric}_interval"], entry[f"{metric}_n"] = estimate_difference(pairs)
     return entry
 
 
@@ -143,17 +143,44 @@ def estimate(figures: Sequence[tuple[float, str]]) -> tuple[float, list[float] |
     return math.fsum(values) / len(values), None if interval is None else list(interval)
 
 
-def _warning(group: list[Row], entry: Row, metrics: Sequence[str]) -> str | None:
+def estimate_difference(pairs: Sequence[tuple[float, float, str]]) -> tuple[float, list[float] | None, int]:
+    """Return the mean of (figure, other, scene), the first minus the second, its interval, and the number of pictures.
+
+    Pictures that equal the clean one in both views, two infinite figures, differ by 0; where one figure is infinite the
+    picture is left out.
+    """
+    steps = [(_step(value, other), scene) for value, other, scene in pairs]
+    return *estimate(steps), sum(math.isfinite(step) for step, _ in steps)
+
+
+def _step(value: float, other: float) -> float:
+    return 0.0 if value == other else value - other
+
+
+def guard(rows: Sequence[Row]) -> list[str]:
+    """Say that restored pictures are further from the clean ones than their input, picture by picture, or nothing.
+
+    Also says what was left out since the PSNR of the input is infinite and that of the restored picture is not.
+    """
+    pairs = [(row[GUARD], row[f"{GUARD}_input"]) for row in rows]
+    compared = [pair for pair in pairs if math.isfinite(_step(*pair))] or pairs
+    found = []
+    if sum(_step(*pair) for pair in compared) < 0:
+        restored, given = (estimate([(figure, "") for figure in side])[0] for side in zip(*compared, strict=True))
+        over = f", in {len(compared)} of {len(pairs)} pictures" if len(compared) < len(pairs) else ""
+        found.append(f"WORSE THAN THE INPUT: psnr {restored:.2f} dB, input {given:.2f} dB{over}")
+    if changed := sum(math.isinf(given) and math.isfinite(restored) for restored, given in pairs):
+        found.append(f"{changed} of {len(pairs)} inputs equal the clean pictures and come back changed; left out")
+    return found
+
+
+def _warning(group: list[Row], metrics: Sequence[str]) -> str | None:
     """Return what a reader must not overlook, or None."""
     found = []
     if broken := sum(any(math.isnan(row[metric]) for metric in metrics) for row in group):
         found.append(f"RESTORED IS NOT FINITE in {broken} of {len(group)} pictures")
     if GUARD in group[0]:
-        restored, given = (
-            estimate([(row[key], row["scene"]) for row in group])[0] for key in (GUARD, f"{GUARD}_input")
-        )
-        if restored < given:
-            found.append(f"WORSE THAN THE INPUT: psnr {restored:.2f} dB, input {given:.2f} dB")
+        found += guard(group)
     if GUARD in metrics and (exact := sum(math.isinf(row[GUARD]) for row in group)):
         found.append(f"{exact} of {len(group)} pictures equal the clean ones; their infinite psnr is left out")
     return "; ".join(found) or None
