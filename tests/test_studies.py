@@ -1,6 +1,7 @@
 """Studies: read, refused, run, broken off and gone on with, compared picture by picture, reported."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from hush.cli import run as run_cli
 from hush.errors import HushError, RecipeError, WeightsError
+from hush.judging.apart import check_apart
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import Ensemble, Judged, judge_run, open_judged_items
 from hush.judging.plans import plan_runs, read_study, shipped_studies
@@ -80,6 +82,8 @@ def test_shipped_studies_are_right_but_for_the_data(name, setting, monkeypatch):
     study = read_study(name, setting=setting, overrides=["data.set=tiles", "data.root="])
     check_study(study)
     assert plan_runs(study)
+    if setting == "smoke":  # the only one whose data are here
+        check_apart(study, {name: open_judged_items(e) for name, e in study.evaluations.items()})
     assert study.title
     assert study.needs
     alone = [run for run in plan_runs(study) if not run.training.ensemble]  # an ensemble shares another's run
@@ -152,6 +156,31 @@ def test_mistakes_are_refused_before_any_training(tmp_path, old, new, message):
     with pytest.raises(HushError, match=message):
         finish(read_study(path), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_that_are_judged_are_not_learnt_from_nor_chosen_by(photos, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(12):
+        shutil.copy(photos[0], folder / f"{i:02d}.png")
+    text = SMALL.replace("tiles(size=32)", "folder").replace(
+        "batch = 4", f"root = '{folder}', batch = 4, validation = 4"
+    )
+
+    def check(*overrides):
+        study = read_study(write(tmp_path, text), overrides=overrides)
+        check_apart(study, {name: open_judged_items(e) for name, e in study.evaluations.items()})
+
+    check()
+    with pytest.raises(
+        RecipeError, match=r"trainings\.a: learns from 2 of 3 pictures that evaluations\.noise .*: 03\."
+    ):
+        check("trainings.a.data.validation=6")
+    with pytest.raises(RecipeError, match=r"trainings\.b: learns from 2 of 3"):  # by what it starts from
+        check("trainings.a.data.validation=6", "trainings.a.evaluations=['clipped']", "trainings.b.start=a",
+              "evaluations.clipped.data.validation=6", "trainings.b.evaluations=['noise']")  # fmt: skip
+    with pytest.raises(RecipeError, match=r"weights = 'best' are chosen by 2 of 3 .* Set data\.validation"):
+        check("weights=best")
 
 
 def test_a_start_further_down_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hush.errors import HushError
+from hush.judging.apart import check_apart
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import judge_run, open_judged_items
 from hush.judging.metrics import open_metric
@@ -59,7 +60,8 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
         out: gets a run directory for each training and seed below ``runs/``.
         device: auto, cpu, cuda or mps.
 
-    Raises HushError for whatever is unknown or missing, before any training starts.
+    Raises HushError for whatever is unknown or missing, before any training starts; RecipeError where a training learns
+    from pictures that it is judged on, or has its best weights chosen by them.
 
     Example:
         >>> for progress in run_study(read_study("o2-models", setting="smoke"), "out"):  # doctest: +SKIP
@@ -68,6 +70,7 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
     runs = plan_runs(study)
     sizes = check_study(study)
     items = {name: open_judged_items(evaluation) for name, evaluation in study.evaluations.items()}
+    check_apart(study, items)
     folders: dict[str, Path] = {}
     for run in runs:  # trainings that differ only in how they are judged share a run
         folders.setdefault(run.identity, Path(out) / "runs" / run.folder)
