@@ -142,6 +142,7 @@ def test_a_part_of_a_batch_counts_as_its_share():
         ("objective=wgan", {}, "hinge or non_saturating"),
         ("alone=0.9, critic_alone=0.2", {}, "shares"),
         ("weight=-1", {}, "shares"),
+        ("", {"method": "adversarial(critic='patch_discriminator(channels=1)')"}, "judges pictures of 1 channels"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(options, content, message):
@@ -149,6 +150,12 @@ def test_what_cannot_be_learnt_is_refused(options, content, message):
         learner(options, **content)
     with pytest.raises(UsageError, match="did you mean 'patch_discriminator'"):
         open_method(recipe_of(method="adversarial(critic=patch_discriminater)"), CPU)
+
+
+def test_a_critic_takes_the_channels_of_its_network():
+    gray = learner(network="dncnn(width=8, depth=3, batch_norm=false, channels=1)")
+    batch = Batch(clean_batch().clean[:, :1])
+    assert gray.step([batch], [rng()], 0, 0.9).keys() >= {"critic", "adversarial"}
 
 
 def settings_of(photos):

@@ -36,7 +36,7 @@ class Adversarial(Supervised):
     Args:
         recipe: names the network, the degradation and the loss.
         device: where to compute.
-        critic: specification of the discriminator.
+        critic: specification of the discriminator; its channels, if not given, are the network's.
         objective: hinge (Lim and Ye 2017, arXiv:1705.02894) or non_saturating (Goodfellow et al. 2014).
         weight: of the critic's judgement beside the recipe's loss.
         alone: share of the training in which the restorer learns alone.
@@ -49,7 +49,7 @@ class Adversarial(Supervised):
         critic_rate: highest learning rate of the critic, which has AdamW with momentum 0.5.
         frozen: as in `Supervised`.
 
-    Raises RecipeError for shares, an objective or a loss that cannot be.
+    Raises RecipeError for shares, an objective, a loss or a critic that cannot be.
     """
 
     one_process = True
@@ -76,7 +76,13 @@ class Adversarial(Supervised):
             raise RecipeError(f"objective is {objective!r}; it must be {' or '.join(OBJECTIVES)}")
         if min(alone, critic_alone, switch, r1, weight) < 0 or alone + critic_alone >= 1:
             raise RecipeError(f"alone = {alone}, critic_alone = {critic_alone}: shares that leave some for the turns")
-        self.critic = build_discriminator(critic).to(device)
+        channels = self.limits.channels
+        self.critic = build_discriminator(critic, channels).to(device)
+        if (judged := getattr(self.critic, "channels", channels)) != channels:
+            raise RecipeError(
+                f"critic {critic!r} judges pictures of {judged} channels, the network restores {channels}; leave its "
+                "channels out, which makes them the same"
+            )
         own = replace(recipe.optimiser, name="adamw", rate=critic_rate, average=0.0)
         self.updaters["critic"] = Updater(self.critic, own, beta=0.5)
         self.objective, self.weight, self.switch, self.r1 = objective, weight, switch, r1

@@ -6,13 +6,14 @@ discriminator, ``forward(picture, noisy)``, scores (N, 1, h, w) that are high fo
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 
 from torch import nn
 
 from hush.errors import UsageError
 from hush.learning.networks.limits import NetworkLimits
-from hush.names import check_options, find, parse_call
+from hush.names import Call, check_options, find, parse_call
 
 NETWORKS = {
     "autoencoder": "hush.learning.networks.autoencoder:Autoencoder",
@@ -51,12 +52,16 @@ def build_classifier(spec: str) -> nn.Module:
     return _build(spec, CLASSIFIERS, "classifier")
 
 
-def build_discriminator(spec: str) -> nn.Module:
+def build_discriminator(spec: str, channels: int = 3) -> nn.Module:
     """Build a discriminator from a specification such as ``patch_discriminator(width=32)``.
 
-    Raises UsageError for an unknown discriminator or option.
+    It is of pictures of so many ``channels`` unless the specification says otherwise. Raises UsageError for an unknown
+    discriminator or option.
     """
-    return _build(spec, DISCRIMINATORS, "discriminator")
+    call = parse_call(spec)
+    if "channels" in inspect.signature(find(DISCRIMINATORS, call.name, "discriminator")).parameters:
+        call = Call(call.name, {"channels": channels, **call.options})
+    return _build(str(call), DISCRIMINATORS, "discriminator")
 
 
 def _build(spec: str, table: Mapping[str, str], kind: str) -> nn.Module:
