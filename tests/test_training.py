@@ -19,6 +19,7 @@ from PIL import Image
 from hush.cli.following import training_line
 from hush.errors import PictureError, RecipeError, TrainingError, WeightsError
 from hush.learning import training
+from hush.learning.checking import check_recipe
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
 from hush.learning.datasets import Item
@@ -410,6 +411,47 @@ def test_pairs_that_would_get_more_noise_are_told(pictures, tmp_path):
     frozen = ["length.steps=2", "method=supervised(frozen=true)", "data.gray=0"]
     frozen.append("network=drunet(widths=[8, 16], blocks=1, unshuffle=2, sigma_map=false)")
     assert next(train(tiny(pictures, *frozen), tmp_path / "third")).notes == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "more", "note"),
+    [
+        ("data.grafted=0.5", (), "data.grafted = 0.5 does nothing: only a mixture"),
+        ("data.enlarge=2", (), "data.enlarge = 2.0 does nothing"),
+        ("data.early_patch=16", (), "data.early_patch = 16 does nothing: data.early_steps is 0"),
+        ("data.early_steps=1", (), "data.early_steps = 1 does nothing: data.early_patch is 0"),
+        (
+            "data.gray=0.5",
+            ("network=drunet(widths=[8], channels=1)",),
+            "data.gray = 0.5 does nothing: the network is gray",
+        ),
+        ("optimiser.momentum=0.5", ("optimiser.name=adamw",), "optimiser.momentum = 0.5 does nothing: it is muon's"),
+    ],
+)
+def test_keys_that_do_nothing_are_told(setting, more, note, pictures, tmp_path):
+    settings = ["length.steps=1", "data.patch=16", "data.validation_pictures=1", *more]
+    settings += ["data.gray=0", "data.early_patch=0", "data.early_steps=0"]  # which the recipe sets
+    notes = [
+        next(train(tiny(pictures, *settings, *last), tmp_path / str(len(last)), extras=False)).notes
+        for last in ([], [setting])
+    ]
+    assert notes[0] == []
+    assert len(notes[1]) == 1
+    assert notes[1][0].startswith(note)
+
+
+def test_a_classifier_uses_no_loss_and_a_network_without_a_level_is_told_none(pictures, tmp_path):
+    classifier = ["method=classification", "network=cnn_classifier(widths=[8], convolutions=1, classes=4)"]
+    classifier += ["data.set=tiles(size=16)", "data.root=", "data.validation=", "data.validation_pictures=1"]
+    classifier += ["data.patch=16", "length.steps=1"]
+    (report,) = train(tiny(pictures, *classifier, "loss=mse"), tmp_path / "classifier", extras=False)
+    assert report.notes == ["loss = 'mse' does nothing: the method classification does not use it"]
+    for setting in ("untold=0.5", "level_error=0.5"):
+        recipe = tiny(pictures, "network=dncnn(width=8, depth=3)", "length.steps=1", setting)
+        for check in (check_recipe, lambda r: next(train(r, tmp_path / "told"))):
+            with pytest.raises(RecipeError, match=r"never told the noise level; set both to 0"):
+                check(recipe)
+    assert not (tmp_path / "told").exists()
 
 
 def test_weights_without_their_checkpoint_are_not_overwritten(pictures, tmp_path):

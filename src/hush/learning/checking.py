@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from hush.errors import RecipeError
-from hush.learning.config import Recipe
+from hush.learning.config import Recipe, changed_keys, to_dict
 from hush.learning.losses import Loss
 from hush.learning.methods import METHODS, restores
-from hush.learning.networks import build_classifier, build_network
+from hush.learning.networks import NetworkLimits, build_classifier, build_network
 from hush.learning.noise import Degradation
 from hush.names import find, parse_call
+
+
+def check_told(recipe: Recipe, limits: NetworkLimits) -> None:
+    """Raise RecipeError if a network that reads no noise level is to be told one with errors, or not at all."""
+    if (recipe.untold or recipe.level_error) and not limits.sigma_map:
+        raise RecipeError(
+            f"untold = {recipe.untold:g}, level_error = {recipe.level_error:g}: network {recipe.network!r} is never "
+            "told the noise level; set both to 0, or take one that is (sigma_map=true)"
+        )
+
+
+def note_idle_keys(recipe: Recipe, limits: NetworkLimits, *, mixed: bool, unused: Sequence[str] = ()) -> list[str]:
+    """Return a note of each key that is set and does nothing here.
+
+    Args:
+        recipe: with its keys.
+        limits: of its network.
+        mixed: whether the data set has pairs that are noisy enough, as a mixture has.
+        unused: keys that the method does not use.
+    """
+    data = recipe.data
+    reasons = {
+        "data.early_patch": "" if data.early_steps else "data.early_steps is 0",
+        "data.early_steps": "" if data.early_patch else "data.early_patch is 0",
+        "data.enlarge": ""
+        if mixed and data.grafted
+        else "it is for pictures that data.grafted puts a mixture's noise on",
+        "data.gray": "the network is gray" if limits.channels == 1 else "",
+        "data.grafted": "" if mixed else "only a mixture has pairs whose noise is taken",
+        "optimiser.momentum": "" if recipe.optimiser.name == "muon" else "it is muon's",
+        **dict.fromkeys(unused, f"the method {recipe.method} does not use it"),
+    }
+    changed = changed_keys(to_dict(Recipe()), to_dict(recipe))
+    return [
+        f"{key} = {changed[key][1]!r} does nothing: {why}" for key, why in reasons.items() if why and key in changed
+    ]
 
 
 def check_recipe(recipe: Recipe) -> nn.Module:
@@ -24,6 +62,7 @@ def check_recipe(recipe: Recipe) -> nn.Module:
     restorer = restores(recipe.method)
     with torch.device("meta"):
         network = build_network(recipe.network) if restorer else build_classifier(recipe.network)
+    check_told(recipe, network.limits)  # type: ignore[arg-type]
     if hasattr(method, "check_network"):
         method.check_network(network, recipe.network)
     for chain in filter(None, (recipe.degradation, recipe.validation_degradation)):

@@ -158,7 +158,7 @@ class Patches:
         draws = np.random.default_rng([self.seed, 1, step]).random((self.config.batch, 4))[first : first + self.size]
         items = [self._item(step * self.config.batch + first + i) for i in range(self.size)]
         grays = draws[:, 3] < (self.config.gray if self.channels == 3 else 0)
-        early = step < self.config.early_steps
+        early = self.config.early_patch and step < self.config.early_steps
         side = min(self.config.patch, self.config.early_patch) if early else self.config.patch
         part_of_batch = slice(first, first + self.size)
         factors, grafts = self._shrinking(step)[part_of_batch], self._grafting(step)[part_of_batch]

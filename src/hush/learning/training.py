@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hush.errors import HushError, RecipeError, TrainingError
+from hush.learning.checking import check_told, note_idle_keys
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe, changed_keys, to_dict
 from hush.learning.datasets import Batch, DataSet, open_dataset, split
@@ -110,7 +111,7 @@ def train(
     if hasattr(method, "prepare"):
         data = method.prepare(data)
     training = Training(recipe, method, data, processes)
-    notes = training.load(Path(out) / "checkpoint.safetensors") if resume else training.note_pairs()
+    notes = training.load(Path(out) / "checkpoint.safetensors") if resume else training.note_oddities()
     if start is not None:
         notes += training.start_from(start)
     if extras and training.restores and not resume and ":" in recipe.network:  # somebody's own
@@ -242,8 +243,16 @@ class Training:
         self.restorer.averaged.load_state_dict(self.restorer.network.state_dict())
         return [f"these layers did not fit and start afresh: {', '.join(unfitting)}"] if unfitting else []
 
-    def note_pairs(self) -> list[str]:
-        """Return a note if noise is to be added to pairs that are noisy already."""
+    def note_oddities(self) -> list[str]:
+        """Return a note of each key that does nothing, and one if noise is to be added to pairs that are noisy already.
+
+        Raises RecipeError for levels that the network cannot be told.
+        """
+        limits, unused = self.restorer.network.limits, getattr(self.method, "unused", ())
+        check_told(self.recipe, limits)
+        return self._note_pairs() + note_idle_keys(self.recipe, limits, mixed=self.patches.mixed, unused=unused)
+
+    def _note_pairs(self) -> list[str]:
         noisier = any(item.noisy is not None and not item.finished for item in self.data.train)
         if not noisier or getattr(self.method, "degradation", None) is None:  # frozen noise is there already
             return []

@@ -12,7 +12,8 @@ checkpoint must hold beside the updaters.
 
 A method that makes no restorer says ``restores = False``. `classification` makes a classifier and has
 ``classify(noisy)`` instead: the scores (N, classes). One whose loss has terms that it computes itself names them in
-``own_terms``, such as ``kl``; one that does not take every network has ``check_network(network, spec)``.
+``own_terms``, such as ``kl``; one that does not use some keys of a recipe names them in ``unused``; one that does not
+take every network has ``check_network(network, spec)``.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ class Classification:
     """
 
     restores = False
+    unused = ("loss",)
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         torch.manual_seed(recipe.seed)  # the network's first numbers
