@@ -1,20 +1,23 @@
 """One walk over every table: being listed is being tested."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from hush.errors import RecipeError, WeightsError
+from hush.errors import RecipeError, UsageError, WeightsError
 from hush.imaging.metrics import METRICS
-from hush.judging.metrics import LOWER_IS_BETTER
+from hush.judging.metrics import LOWER_IS_BETTER, open_metric
 from hush.learning.config import Recipe, build
-from hush.learning.datasets import DATASETS, Batch
-from hush.learning.losses import LOSSES
+from hush.learning.datasets import DATASETS, Batch, open_dataset
+from hush.learning.losses import LOSSES, Loss
 from hush.learning.methods import METHODS, restores
 from hush.learning.networks import (
     CLASSIFIERS,
     DISCRIMINATORS,
     NETWORKS,
+    NetworkLimits,
     build_classifier,
     build_discriminator,
     build_network,
@@ -192,3 +195,64 @@ def test_metrics_order_pictures(name):
 @pytest.mark.parametrize("name", DATASETS)
 def test_data_sets_say_what_they_read(name):
     assert find(DATASETS, name, "data set").__doc__
+
+
+class Unlimited(torch.nn.Conv2d):
+    """A network of one's own that does not say what it takes."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 3, padding=1)
+
+
+class Unasked(Unlimited):
+    """One that takes the picture alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = NetworkLimits()
+
+
+def each(restored, clean):
+    """A loss per picture, or a metric per value."""
+    return (restored - clean) ** 2
+
+
+def half(restored, clean):
+    """A loss that no gradient flows through."""
+    return 0.5
+
+
+def smaller(clean, rng):
+    """A noise that cuts."""
+    return clean[..., :8]
+
+
+def listed(root):
+    """A data set that is a list."""
+    return [root]
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: build_network("test_contract:Unlimited"), r"Unlimited' has no limits; give it self\.limits"),
+        (lambda: build_classifier("test_contract:Unlimited"), r"classifier .* has no limits"),
+        (
+            lambda: build_network("test_contract:half(restored=1, clean=1)"),
+            r"is a float; it must be a torch\.nn\.Module",
+        ),
+        (lambda: build_network("test_contract:Unasked"), r"called as forward\(noisy, \*, sigma_map=None, label=None\)"),
+        (lambda: Loss("test_contract:each")(*torch.rand(2, 2, 3, 4, 4)), r"each' gave a tensor \(2, 3, 4, 4\)"),
+        (lambda: Loss("test_contract:half")(*torch.rand(2, 2, 3, 4, 4)), r"half' gave a float; it must give a tensor"),
+        (
+            lambda: Degradation("test_contract:smaller")(torch.rand(1, 3, 9, 9), rng()),
+            r"gave \(1, 3, 9, 8\) for a batch",
+        ),
+        (lambda: open_dataset("test_contract:listed", "there"), r"gave a list; it must give a DataSet"),
+        (lambda: open_metric("test_contract:each")(*np.zeros((2, 4, 4, 3))), r"gave \(4, 4, 3\) numbers"),
+    ],
+)
+def test_a_part_of_ones_own_is_told_what_it_must_give(use, message, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    with pytest.raises(UsageError, match=message):
+        use()

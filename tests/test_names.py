@@ -64,6 +64,14 @@ def loose(*, power: float = 2, padding: int | str = 1, dilation: int | None = 2,
     """Options as outsiders write them."""
 
 
+class Tensor:
+    """Stands for torch's."""
+
+
+def drawn(*, level: float | Tensor = 1.0) -> None:
+    """Options that may be drawn for each image."""
+
+
 class Strict:
     """A part that is a class."""
 
@@ -96,6 +104,9 @@ def test_options_are_of_the_type_that_they_are_annotated_with(part, text, word):
 
 
 def test_numbers_that_are_drawn_may_be_ranges():
-    check_options(loose, parse_call("x(level=0..1)"), "noise", ranges=True)
+    check_options(drawn, parse_call("x(level=0..1)"), "noise", ranges=True)
+    check_options(loose, parse_call("x(free=0..1)"), "noise", ranges=True)  # who does not annotate, takes anything
     with pytest.raises(UsageError, match=r"a number or a range such as 0\.\.75"):
-        check_options(loose, parse_call("x(level=word)"), "noise", ranges=True)
+        check_options(drawn, parse_call("x(level=word)"), "noise", ranges=True)
+    with pytest.raises(UsageError, match=r"must be a number; a range is drawn for options annotated float \| Tensor"):
+        check_options(loose, parse_call("x(level=0..1)"), "noise", ranges=True)

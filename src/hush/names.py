@@ -135,12 +135,15 @@ def _misfit(value: Any, hint: Any, ranges: bool) -> str:
     if type(None) in kinds and value is None:
         return ""
     kinds -= {type(None)}
-    number = ranges and float in kinds
+    tensor = any(getattr(kind, "__name__", "") == "Tensor" for kind in kinds)  # torch is not imported for a word
+    number = ranges and tensor and float in kinds
     if not number and (len(kinds) != 1 or not kinds <= TYPES.keys()):
         return ""
     taken, words = TYPES[float if number else kinds.pop()]
     if number:
         taken, words = (*taken, Range), "a number or a range such as 0..75"
+    elif ranges and isinstance(value, Range):
+        words += "; a range is drawn for options annotated float | Tensor, which get one value per image"
     fits = isinstance(value, taken) and (bool in taken or not isinstance(value, bool))
     return "" if fits else words
 

@@ -5,20 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hush.errors import MissingExtra
+import numpy as np
+
+from hush.errors import MissingExtra, UsageError
 from hush.imaging.metrics import METRICS
 from hush.names import find
 
 LOWER_IS_BETTER = {"cross_entropy", "lpips", "lpips_vgg16", "mse"}
 
 
-def open_metric(name: str) -> Callable[..., Any]:
+def open_metric(name: str) -> Callable[..., float]:
     """Find a metric by its name or as ``module:attribute``.
 
-    Raises UsageError for an unknown one, MissingExtra where what it needs is not installed.
+    Raises UsageError for an unknown one, and when it is called if it gives more than one number; MissingExtra where
+    what it needs is not installed.
     """
     try:
         metric: Callable[..., Any] = find(METRICS, name, "metric")
     except ModuleNotFoundError as error:
         raise MissingExtra(f"metric {name!r} needs {error.name}. Run: pip install 'hush[train]'") from error
-    return metric
+
+    def measure(restored: Any, clean: Any) -> float:
+        value = metric(restored, clean)
+        if np.ndim(value):
+            raise UsageError(
+                f"metric {name!r} gave {np.shape(value)} numbers; it must give one for two images (H, W, C)"
+            )
+        return float(value)
+
+    return measure

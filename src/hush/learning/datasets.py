@@ -149,7 +149,9 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
     given = (Path(root).expanduser(),) if str(root) else ()
     if not given and inspect.signature(opener).parameters["root"].default is inspect.Parameter.empty:
         raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
-    data: DataSet = opener(*given, **call.options)
+    data = opener(*given, **call.options)
+    if not isinstance(data, DataSet):
+        raise UsageError(f"data set {call.name!r} gave a {type(data).__name__}; it must give a DataSet(train, test)")
     if not data.train and not data.test:
         raise PictureError(f"{root}: data set {call.name!r} finds no picture to learn from or to judge")
     return data

@@ -127,7 +127,10 @@ class Loss:
             raise UsageError(f"{spec!r}: the same term stands there twice; add up its weights")
 
     def __call__(self, restored: Tensor, clean: Tensor, **given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted sum, and each term by name, detached and before its weight."""
+        """Return the weighted sum, and each term by name, detached and before its weight.
+
+        Raises UsageError for a loss of one's own that gives no scalar.
+        """
         total = restored.new_zeros((), dtype=torch.float32)
         values = {}
         for name, (weight, loss, options) in zip(self.names, self.terms, strict=True):
@@ -137,6 +140,9 @@ class Loss:
                 value = loss(restored, **options)
             else:
                 value = loss(restored, clean, **options)
+            if not isinstance(value, Tensor) or value.ndim:
+                came = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                raise UsageError(f"loss {name!r} gave {came}; it must give a tensor of one number, such as a mean()")
             values[name] = value.detach()
             total = total + weight * value
         return total, values

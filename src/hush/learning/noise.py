@@ -167,12 +167,21 @@ class Degradation:
                 raise UsageError(f"degradation {spec}: {call.name} takes clean pictures only; put it first")
 
     def __call__(self, clean: Tensor, rng: torch.Generator) -> Degraded:
-        """Degrade a clean batch; every range is drawn anew for each image."""
+        """Degrade a clean batch; every range is drawn anew for each image.
+
+        Raises UsageError for a noise of one's own that does not keep the shape.
+        """
         noisy, target, variance = clean, None, torch.zeros(())
         for noise, call in self.parts:
             options = {name: _draw(value, clean, rng) for name, value in call.options.items()}
             result = noise(noisy, rng, **options)
             noisy, target = (result.noisy, result.clean) if isinstance(result, Degraded) else (result, target)
+            for view in (noisy,) if target is None else (noisy, target):
+                if not isinstance(view, Tensor) or view.shape != clean.shape:
+                    came = tuple(view.shape) if isinstance(view, Tensor) else f"a {type(view).__name__}"
+                    raise UsageError(
+                        f"noise {call} gave {came} for a batch {tuple(clean.shape)}; it must keep the shape"
+                    )
             if self.gaussian and noise is gaussian:  # independent noises add up in their variances
                 variance = variance + (per_image(options.get("sigma", 25), clean) / 255) ** 2
         if not self.gaussian:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -41,7 +42,7 @@ def build_network(spec: str) -> nn.Module:
 
     Raises UsageError for an unknown network or option.
     """
-    return _build(spec, NETWORKS, "network")
+    return _checked(_build(spec, NETWORKS, "network"), f"network {spec!r}", sigma_map=None, label=None)
 
 
 def build_classifier(spec: str) -> nn.Module:
@@ -49,7 +50,7 @@ def build_classifier(spec: str) -> nn.Module:
 
     Raises UsageError for an unknown classifier or option.
     """
-    return _build(spec, CLASSIFIERS, "classifier")
+    return _checked(_build(spec, CLASSIFIERS, "classifier"), f"classifier {spec!r}")
 
 
 def build_discriminator(spec: str, channels: int = 3) -> nn.Module:
@@ -62,6 +63,20 @@ def build_discriminator(spec: str, channels: int = 3) -> nn.Module:
     if "channels" in inspect.signature(find(DISCRIMINATORS, call.name, "discriminator")).parameters:
         call = Call(call.name, {"channels": channels, **call.options})
     return _build(str(call), DISCRIMINATORS, "discriminator")
+
+
+def _checked(network: Any, named: str, **keywords: None) -> nn.Module:
+    """Return a network. Raises UsageError if somebody's own is no module, has no limits, or is called otherwise."""
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{named} is a {type(network).__name__}; it must be a torch.nn.Module")
+    if not isinstance(getattr(network, "limits", None), NetworkLimits):
+        raise UsageError(f"{named} has no limits; give it self.limits = NetworkLimits(channels=3, ...)")
+    try:
+        inspect.signature(network.forward).bind(None, **keywords)
+    except TypeError as error:
+        wanted = ", ".join(["noisy", *(["*"] if keywords else []), *(f"{name}=None" for name in keywords)])
+        raise UsageError(f"{named}: {error}; it is called as forward({wanted})") from error
+    return network
 
 
 def _build(spec: str, table: Mapping[str, str], kind: str) -> nn.Module:
