@@ -143,6 +143,7 @@ def test_pairs_of_noisy_files_are_learnt_from(tmp_path):
         ({"degradation": ""}, "needs a degradation"),
         ({"network": "drunet(widths=[8, 16], blocks=1)"}, "not told"),
         ({"data": {"gray": 0.5}}, "gray"),
+        ({"data": {"shrink": 3.0}}, r"data\.shrink = 1"),
     ],
 )
 def test_noise_that_cannot_be_frozen_is_refused(content, message):

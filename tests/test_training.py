@@ -22,7 +22,8 @@ from hush.learning import training
 from hush.learning.checking import check_recipe
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
-from hush.learning.datasets import Item
+from hush.learning.datasets import Batch, Item
+from hush.learning.methods import open_method
 from hush.learning.networks.limits import NetworkLimits
 from hush.learning.patches import PictureStore
 from hush.learning.processes import Processes
@@ -312,6 +313,16 @@ def test_a_classifier_learns_and_becomes_part_of_a_guided_network(pictures, tmp_
     assert (tmp_path / "second" / "best.onnx").exists()
     with pytest.raises(RecipeError, match="needs labels"):
         next(iter(train(tiny(pictures, *learn), tmp_path / "third")))
+
+
+def test_a_classifier_sees_gray_noise_on_gray_pictures(pictures):
+    classifier = ["network=cnn_classifier(widths=[8], convolutions=1, classes=4)", "method=classification"]
+    method = open_method(tiny(pictures, *classifier), torch.device("cpu"))
+    batch = Batch(torch.full((2, 3, 8, 8), 0.5), gray=torch.tensor([True, False]))
+    gray, colour = method.degrade(batch, torch.Generator().manual_seed(0)).noisy
+    assert torch.equal(gray, gray[:1].expand(3, -1, -1))
+    assert gray.std() > 0
+    assert not torch.equal(colour[0], colour[1])
 
 
 def test_mistakes_are_refused_before_anything_is_written(pictures, tmp_path):

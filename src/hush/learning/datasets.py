@@ -84,6 +84,10 @@ class Batch:
     finished: Tensor | None = None
     """(N,) bool: the noisy views of these are as noisy as they shall be; the others' are clean, and to be degraded."""
 
+    def with_gray(self, view: Tensor) -> Tensor:
+        """Return a view (N, C, H, W) whose gray pictures have their first channel in all."""
+        return view if self.gray is None else torch.where(self.gray.reshape(-1, 1, 1, 1), view[:, :1], view)
+
     def to(self, device: torch.device) -> Batch:
         """Move every tensor. Pictures arrive in channels_last, where convolutions are fastest, and as float32.
 

@@ -55,9 +55,10 @@ class Classification:
         return mean_terms(terms)
 
     def degrade(self, batch: Batch, rng: torch.Generator) -> Degraded:
-        """Return what the network sees of a batch."""
+        """Return what the network sees of a batch; a gray picture's channels stay equal."""
         given = batch.clean if batch.noisy is None else batch.noisy
-        return Degraded(given, None) if self.degradation is None else self.degradation(given, rng)
+        noisy = given if self.degradation is None else self.degradation(given, rng).noisy
+        return Degraded(batch.with_gray(noisy), None)
 
     @torch.no_grad()
     def classify(self, noisy: Tensor) -> Tensor:

@@ -66,10 +66,11 @@ class Supervised:
         """
         if not self.frozen:
             return data
-        if self.degradation is None or self.degradation.develops or self.recipe.data.gray or self.limits.sigma_map:
+        data_changed = self.recipe.data.gray or self.recipe.data.shrink > 1  # noise would turn gray, or be averaged
+        if self.degradation is None or self.degradation.develops or data_changed or self.limits.sigma_map:
             raise RecipeError(
-                f"{self.recipe.method}: frozen noise needs a degradation other than a camera, data.gray = 0 and a "
-                "network that is not told the noise level (sigma_map=false)"
+                f"{self.recipe.method}: frozen noise needs a degradation other than a camera, data.gray = 0, "
+                "data.shrink = 1 and a network that is not told the noise level (sigma_map=false)"
             )
         self.degradation = None  # from here on the data are pairs
         return replace(data, train=[self._freeze(item, number) for number, item in enumerate(data.train)])
@@ -127,10 +128,7 @@ class Supervised:
             degraded = degrade_unfinished(self.degradation, batch, rng)
         noisy, sigma_map, target = degraded
         clean = batch.clean if target is None else target
-        if batch.gray is not None:
-            chosen = batch.gray.reshape(-1, 1, 1, 1)
-            noisy, clean = (torch.where(chosen, view[:, :1], view) for view in (noisy, clean))
-        return noisy, sigma_map, clean
+        return batch.with_gray(noisy), sigma_map, batch.with_gray(clean)
 
     def told(self, sigma_map: Tensor | None, noise: Tensor, rng: torch.Generator) -> Tensor | None:
         """Return what the network is told of the level: the true one if it is known, or else as measured."""
