@@ -83,6 +83,22 @@ def test_masked_pixels_leave_no_trace_in_loss_and_gradient():
     assert float(loss.detach()) == pytest.approx(float(kept.detach().sum() / target.numel()))
 
 
+@pytest.mark.parametrize("noise", ["bernoulli(keep=0.3..0.7)", "poisson(peak=9) + bernoulli(keep=0.5)"])
+def test_black_is_learnt_where_a_target_shows_it(noise):
+    method = learner("noise2noise(masked=true)", degradation=noise)
+    batch = Batch((torch.rand(2, 1, 16, 16, generator=rng()) < 0.5).float().expand(-1, 3, -1, -1))
+    task = method.pose(batch, rng())
+    assert (task.target[~task.missing.expand_as(task.target) & (batch.clean == 0)] == 0).any(), "black that is shown"
+    assert not task.target[task.missing.expand_as(task.target)].any()
+    assert float(task.missing.float().mean()) == pytest.approx(0.5, abs=0.1)
+    white, black = (method.compare(torch.full_like(task.target, value), task)[0] for value in (1.0, 0.0))
+    shown = ~task.missing.expand_as(task.target)
+    assert float(white) == pytest.approx(float((1 - task.target)[shown].square().sum() / shown.numel()), rel=1e-4)
+    assert float(black) == pytest.approx(float(task.target[shown].square().sum() / shown.numel()), rel=1e-4)
+    plain = learner(degradation=noise).pose(batch, rng())
+    assert torch.equal(plain.target, task.target), "the mask draws nothing"
+
+
 def test_frozen_noise_is_that_of_the_picture_wherever_a_patch_is_cut():
     method = learner("noise2noise(frozen=true)")
     data = method.prepare(DataSet(items_of(), items_of()))

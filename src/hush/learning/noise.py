@@ -171,9 +171,16 @@ class Degradation:
 
         Raises UsageError for a noise of one's own that does not keep the shape.
         """
-        noisy, target, variance = clean, None, torch.zeros(())
+        return self.with_mask(clean, rng)[0]
+
+    def with_mask(self, clean: Tensor, rng: torch.Generator) -> tuple[Degraded, Tensor | None]:
+        """Degrade as a call does; return also which pixels `bernoulli` left, (N, 1, H, W), or None without one."""
+        noisy, target, variance, left = clean, None, torch.zeros(()), None
         for noise, call in self.parts:
             options = {name: _draw(value, clean, rng) for name, value in call.options.items()}
+            if noise is bernoulli:  # what it leaves of ones shows where it leaves black, too
+                kept = bernoulli(torch.ones_like(clean[:, :1]), twin(rng), **options) > 0
+                left = kept if left is None else left & kept
             result = noise(noisy, rng, **options)
             noisy, target = (result.noisy, result.clean) if isinstance(result, Degraded) else (result, target)
             for view in (noisy,) if target is None else (noisy, target):
@@ -185,12 +192,19 @@ class Degradation:
             if self.gaussian and noise is gaussian:  # independent noises add up in their variances
                 variance = variance + (per_image(options.get("sigma", 25), clean) / 255) ** 2
         if not self.gaussian:
-            return Degraded(noisy, None, target)
+            return Degraded(noisy, None, target), left
         n, _, height, width = clean.shape
-        return Degraded(noisy, variance.sqrt().expand(n, 1, height, width))
+        return Degraded(noisy, variance.sqrt().expand(n, 1, height, width)), left
 
     def __str__(self) -> str:
         return self.spec
+
+
+def twin(rng: torch.Generator) -> torch.Generator:
+    """Return a generator that will draw what another one will."""
+    other = torch.Generator(rng.device)
+    other.set_state(rng.get_state())
+    return other
 
 
 def _check(call: Call) -> Callable[..., Tensor | Degraded]:

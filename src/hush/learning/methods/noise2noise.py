@@ -17,6 +17,7 @@ from hush.errors import RecipeError
 from hush.learning.config import Recipe
 from hush.learning.datasets import Batch, Item
 from hush.learning.methods.supervised import Supervised, Task
+from hush.learning.noise import twin
 
 
 class Noise2Noise(Supervised):
@@ -30,8 +31,9 @@ class Noise2Noise(Supervised):
         recipe: names the network, the degradation and the loss.
         device: where to compute.
         frozen: draw both views of each picture once, as if a camera had taken them.
-        masked: leave pixels out of the loss that are 0 in all channels of the target: those that `bernoulli` took
-            away (section 3.3 of the paper).
+        masked: leave pixels out of the loss that the target lacks: those that `bernoulli` took away (section 3.3 of the
+            paper). Of views that are given or frozen it is not known which; there all pixels that are 0 in all channels
+            are left out, so that true black is not learnt.
     """
 
     def __init__(self, recipe: Recipe, device: torch.device, *, frozen: bool = False, masked: bool = False) -> None:
@@ -49,8 +51,10 @@ class Noise2Noise(Supervised):
     def pose(self, batch: Batch, rng: torch.Generator) -> Task:
         """Return one noisy view as what is given and another one as the target."""
         if self.degradation is not None:
-            given, target = self.degrade(batch, rng), self.degrade(batch, rng)
-            return Task(given.noisy, given.sigma_map, batch.label, target.noisy)
+            given = self.degrade(batch, rng)
+            missing = self._missing(batch, twin(rng)) if self.masked else None
+            target = self.degrade(batch, rng)
+            return Task(given.noisy, given.sigma_map, batch.label, target.noisy, missing=missing)
         if batch.noisy is None:
             raise RecipeError(
                 "method 'noise2noise' needs two noisy views: give a degradation, or a data set of pairs of noisy "
@@ -62,9 +66,16 @@ class Noise2Noise(Supervised):
         level = self.told(None, (first - second) / 2**0.5, rng) if self.limits.sigma_map else None
         return Task(first, level, batch.label, second)
 
+    def _missing(self, batch: Batch, rng: torch.Generator) -> Tensor | None:
+        """Return which pixels a view drawn with this generator will lack, or None where nothing tells."""
+        if self.degradation is None or batch.finished is not None:
+            return None
+        _, left = self.degradation.with_mask(batch.clean if batch.noisy is None else batch.noisy, rng)
+        return None if left is None else ~left
+
     def compare(self, restored: Tensor, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms; where a pixel is left out, the target is what was restored."""
         if self.masked:
-            missing = (task.target == 0).all(dim=1, keepdim=True)
+            missing = (task.target == 0).all(dim=1, keepdim=True) if task.missing is None else task.missing
             task = task._replace(target=torch.where(missing, restored.detach(), task.target))
         return super().compare(restored, task)

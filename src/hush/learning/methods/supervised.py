@@ -34,6 +34,8 @@ class Task(NamedTuple):
     """(N, C, H, W)."""
     taught: Tensor | None = None
     """(N, C, H, W): what a teacher makes of it, where there is one."""
+    missing: Tensor | None = None
+    """(N, 1, H, W) bool: pixels that the target lacks, where that is known."""
 
 
 class Supervised:
