@@ -366,6 +366,18 @@ def test_tables_have_a_cell_for_each_header(findings):
         assert {len(row) for row in table.rows} == {len(table.headers)}
 
 
+def test_metrics_without_a_title_stand_in_the_tables_under_their_name(findings):
+    names = ("mse", "examples.my_parts:largest_error")
+    rows = [{**row, **dict.fromkeys((*names, *(f"{name}_input" for name in names)), 0.25)} for row in rows_of([9.0])]
+    runs = [replace(found, judged={"noise": Judged(rows, {})}) for found in findings.runs]
+    found = Findings(replace(findings.study, metrics=names), runs)
+    (results,), (differences,) = result_tables(found), difference_tables(found)
+    for table in (results, differences):
+        assert [header for header in table.headers if header.startswith(names)] == [f"{name} [95 %]" for name in names]
+        assert {len(row) for row in table.rows} == {len(table.headers)}
+    assert "0.2500" in results.rows[0]
+
+
 def test_a_restorer_that_is_not_finite_is_named(findings):
     broken = replace(findings.runs[0], judged={"noise": Judged(rows_of([float("nan")] * 3), {})})
     entry = Findings(findings.study, [broken]).summary[0]

@@ -82,7 +82,7 @@ def result_tables(findings: Findings) -> list[Table]:
             if group:
                 kind = "" if restorers else ": classifiers"
                 title = f"{evaluation.about or evaluation.name}, {group[0]['n']} pictures{kind}"
-                tables.append(_result_table(title, group))
+                tables.append(_result_table(title, group, _shown(findings, group)))
     return tables
 
 
@@ -91,12 +91,12 @@ def difference_tables(findings: Findings) -> list[Table]:
     tables = []
     for name in dict.fromkeys(entry["evaluation"] for entry in findings.differences):
         group = [entry for entry in findings.differences if entry["evaluation"] == name]
-        metrics = [metric for metric in TITLES if any(metric in entry for entry in group)]
+        metrics = _shown(findings, group)
         several = any(len(entry.get(f"{metrics[0]}_seeds", ())) > 1 for entry in group)
         headers = [
             "training",
             "minus",
-            *(f"{TITLES[m]} [95 %]" for m in metrics),
+            *(f"{_title(m)} [95 %]" for m in metrics),
             *(["single seeds"] if several else []),
         ]
         rows = [
@@ -121,18 +121,27 @@ def facts(findings: Findings) -> list[str]:
     ]
 
 
-def _result_table(title: str, entries: list[Row]) -> Table:
-    metrics = [metric for metric in TITLES if metric in entries[0]]
+def _title(metric: str) -> str:
+    return TITLES.get(metric, metric)
+
+
+def _shown(findings: Findings, entries: list[Row]) -> list[str]:
+    """Return the metrics of a table: those that have a title in its order, then further ones of the study."""
+    names = (*TITLES, *findings.study.metrics)
+    return [name for name in dict.fromkeys(names) if any(name in entry for entry in entries)]
+
+
+def _result_table(title: str, entries: list[Row], metrics: list[str]) -> Table:
     compared = [m for m in metrics if any(m in entry["origin"] for entry in entries)]
     sized = any("parameters" in entry["origin"] for entry in entries)
     headers = ["training", "kMAC/px", "parameters", *(["origin's"] if sized else [])]
     for metric in metrics:
-        headers += [f"{TITLES[metric]} [95 %]", *(["origin's"] if metric in compared else [])]
+        headers += [f"{_title(metric)} [95 %]", *(["origin's"] if metric in compared else [])]
         headers += ["gain over input, dB [95 %]"] if metric == "psnr" else []
     rows = [[entry["training"], *_cells(entry, metrics, compared, sized)] for entry in entries]
     several = any(len(entry.get(f"{metrics[0]}_seeds", ())) > 1 for entry in entries)
     if several:
-        headers.append(f"{TITLES[metrics[0]]}, single seeds")
+        headers.append(f"{_title(metrics[0])}, single seeds")
         rows = [[*row, _list_seeds(entry, metrics[0], "")] for row, entry in zip(rows, entries, strict=True)]
     if f"{metrics[0]}_input" in entries[0]:
         given = {m: entries[0][f"{m}_input"] for m in metrics}
