@@ -10,20 +10,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hush.cli import run as run_cli
 from hush.errors import HushError, RecipeError, WeightsError
 from hush.judging.apart import check_apart
-from hush.judging.findings import Findings, RunFindings
+from hush.judging.findings import Findings, RunFindings, protocol_words
 from hush.judging.judged import Ensemble, Judged, judge_run, open_judged_items
 from hush.judging.plans import plan_runs, read_study, shipped_studies
 from hush.judging.report import BEGIN, END, difference_tables, make_page, result_tables, save_report
 from hush.judging.study import check_study, run_study
+from hush.learning.checkpoints import save_state
 from hush.learning.config import read_tables
 from hush.learning.networks import build_network
 from hush.learning.networks.sizes import Size, measure_size
 from hush.learning.perceptual import find_features
 from hush.learning.runs import read_log
+from hush.restoring.weights import UNTOLD
 
 SMALL = """
 title = "Two small ones"
@@ -266,6 +269,58 @@ def test_judging_clips_where_told_and_is_the_same_twice(tmp_path):
         path.unlink()
     again = judge_run(found.folder, "last", found.run.recipe, study.evaluations["noise"], items["noise"], "cpu")
     assert again.rows == rows["noise"]
+
+
+def test_changed_pictures_are_judged_again_and_changed_starts_are_other_runs(photos, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        shutil.copy(photos[0], folder / f"{i}.png")
+    place = ["data.set=folder(held_out=true)", f"data.root={folder}"]
+    study = read_study(write(tmp_path), overrides=place)
+    run = tmp_path / "run"
+    run.mkdir()
+    network = build_network("dncnn(width=4, depth=3)")
+    card = {"name": "a", "network": "dncnn(width=4, depth=3)", "channels": 3, "sigma_map": False, "overlap": 8}
+    save_state(run / "last.safetensors", {"card": {**card, "multiple": 1}, "numbers": network.state_dict()})
+    evaluation, recipe = study.evaluations["noise"], study.trainings["a"].recipe
+
+    def judge():
+        return judge_run(run, "last", recipe, evaluation, open_judged_items(evaluation), "cpu").rows
+
+    first = judge()
+    assert judge() == first
+    Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(folder / "1.png")
+    assert judge() != first
+    assert len(list((run / "judged").iterdir())) == 2
+    start = tmp_path / "start.safetensors"
+    identities = set()
+    for content in (b"one", b"two"):
+        start.write_bytes(content)
+        begun = read_study(tmp_path / "small.toml", overrides=[f"trainings.a.start={start}"])
+        identities.add(plan_runs(begun)[0].identity)
+    assert len(identities) == 2
+
+
+def test_blind_weights_are_told_nothing_and_others_the_true_level(tmp_path, monkeypatch):
+    network = "drunet(widths=[4], blocks=1)"
+    text = SMALL.replace("dncnn(width=4, depth=3, batch_norm=false)", network)
+    study = read_study(write(tmp_path, text), overrides=["trainings.a.untold=0.5", "trainings.b.network=" + network])
+    told = []
+
+    def restored(restore, views, device, judges):
+        told.append(float(views.sigma_map.max()))
+        return [({"psnr": 20.0, "psnr_input": 10.0}, [])] * len(views.clean)
+
+    monkeypatch.setattr("hush.judging.judged._restored", restored)
+    card = {"name": "a", "network": network, "channels": 3, "sigma_map": True, "overlap": 8, "multiple": 1}
+    save_state(tmp_path / "last.safetensors", {"card": card, "numbers": build_network(network).state_dict()})
+    evaluation = study.evaluations["noise"]
+    for plan in study.trainings.values():
+        judge_run(tmp_path, "last", plan.recipe, evaluation, open_judged_items(evaluation), "cpu")
+    assert told == pytest.approx([UNTOLD, 50 / 255])
+    assert any("told to: b. It is the true sigma" in sentence for sentence in protocol_words(study))
+    assert not any("told to" in sentence for sentence in protocol_words(read_study(write(tmp_path))))
 
 
 def rows_of(values, given=10.0):

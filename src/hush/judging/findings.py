@@ -10,13 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hush.judging.judged import Judged, Row
 from hush.judging.metrics import LOWER_IS_BETTER
 from hush.judging.plans import RunPlan, Study
 from hush.judging.protocol import processor, versions
 from hush.judging.results import estimate, estimate_difference, finite, guard
 from hush.learning.checkpoints import load_state
+from hush.learning.config import Recipe
+from hush.learning.methods import restores
+from hush.learning.networks import build_network
 from hush.learning.networks.sizes import Size
+from hush.learning.validation import is_blind
 
 
 @dataclass(frozen=True)
@@ -166,9 +172,27 @@ def protocol_words(study: Study) -> list[str]:
         "values of a picture, then the mean over pictures. SSIM is that of Wang et al. 2004 (Gaussian window); SSIM, "
         "uniform is scikit-image's default (7x7).",
         *_unaligned_words(study),
+        *_level_words(study),
         "95 % intervals: percentile bootstrap over pictures (over scenes where they share one); several seeds are "
         f"averaged picture by picture first. Judged are the {study.weights} weights of each run.",
     ]
+
+
+def _level_words(study: Study) -> list[str]:
+    told = ", ".join(name for name, plan in study.trainings.items() if _is_told(plan.recipe))
+    sentence = (
+        f"The noise level is told to: {told}. It is the true sigma of Gaussian noise alone; of pairs, and of other "
+        "noise, it is the true root mean square error of each noisy picture, which nobody knows outside a study."
+    )
+    return [sentence] if told else []
+
+
+def _is_told(recipe: Recipe) -> bool:
+    if is_blind(recipe) or not restores(recipe.method):
+        return False
+    with torch.device("meta"):
+        limits: Any = build_network(recipe.network).limits
+    return bool(limits.sigma_map)
 
 
 def _unaligned_words(study: Study) -> list[str]:

@@ -22,7 +22,7 @@ from hush.imaging.metrics import psnr, sharpness, ssim, ssim_uniform, to_eight_b
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation
 from hush.learning.config import Recipe
-from hush.learning.datasets import Item, open_dataset, split
+from hush.learning.datasets import Item, Source, Squeezed, open_dataset, split
 from hush.learning.methods import restores
 from hush.learning.networks import build_classifier, build_network
 from hush.learning.noise import Degradation
@@ -30,7 +30,8 @@ from hush.learning.patches import PictureStore
 from hush.learning.processes import choose_device
 from hush.learning.runs import open_saved
 from hush.learning.updating import open_autocast
-from hush.learning.validation import Views, as_image, classified, open_views, sample
+from hush.learning.validation import Views, as_image, classified, is_blind, open_views, sample
+from hush.restoring.weights import UNTOLD
 
 AT_ONCE = 32  # pictures of one shape, at most,
 PIXELS_AT_ONCE = 2**20  # and not more pixels together, as every feature of the network takes as much memory
@@ -78,7 +79,7 @@ def judge_run(
     metrics: Sequence[str] = (),
     ensemble: bool = False,
 ) -> Judged:
-    """Judge a finished run, or read what was found before.
+    """Judge a finished run, or read what was found before on the same pictures.
 
     Args:
         folder: of the run; what is found is kept there.
@@ -92,8 +93,10 @@ def judge_run(
 
     Raises RecipeError if no picture is left to judge.
     """
+    pictures = [[item.name, *(_content(view) for view in (item.clean, item.noisy))] for item in items]
     content = json.dumps(
-        [asdict(evaluation), weights, len(items), *metrics, *(["ensemble"] if ensemble else [])], sort_keys=True
+        [asdict(evaluation), weights, pictures, is_blind(recipe), *metrics, *(["ensemble"] if ensemble else [])],
+        sort_keys=True,
     )
     kept = folder / "judged" / f"{evaluation.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}.npz"
     if not kept.exists():
@@ -102,6 +105,17 @@ def judge_run(
         _keep(kept, _judge(path, recipe, evaluation, items, choose_device(device), judges, ensemble))
     with np.load(kept, allow_pickle=False) as file:
         return Judged(json.loads(str(file["rows"])), {key: file[key] for key in file.files if key != "rows"})
+
+
+def _content(view: Source | None) -> Any:
+    """Return what changes with a view: of a file its size and time, of pixels a hash."""
+    if isinstance(view, np.ndarray):
+        return hashlib.blake2b(view.tobytes(), digest_size=8).hexdigest()
+    path = view.path if isinstance(view, Squeezed) else view
+    if not isinstance(path, Path):
+        return repr(path)
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
 
 
 def _keep(path: Path, judged: Judged) -> None:
@@ -125,6 +139,7 @@ def _judge(
     network, card = open_saved(path, build_network if restorer else build_classifier)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     restore: Callable[..., Tensor] = Ensemble(network) if ensemble else network
+    blind = restorer and card.sigma_map and is_blind(recipe)
     store = PictureStore(card.channels, evaluation.data.cache)
     autocast = open_autocast(device, recipe.precision)
     rows: list[Row] = []
@@ -132,6 +147,8 @@ def _judge(
     with torch.inference_mode(), autocast():
         for group, views in _groups(items, evaluation, store):
             if restorer:
+                if blind:
+                    views = views._replace(sigma_map=torch.full_like(views.noisy[:, :1], UNTOLD))
                 found = _restored(restore, views, device, judges)
             else:
                 found = _classified(network, group, views, device)

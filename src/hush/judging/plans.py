@@ -125,6 +125,8 @@ class RunPlan:
         for words in ("name", "summary", "licence"):
             del content[words]
         start = self.start.identity if isinstance(self.start, RunPlan) else self.start
+        if isinstance(start, str) and Path(start).is_file():  # another file in its place is another start
+            start = hashlib.sha256(Path(start).read_bytes()).hexdigest()
         text = json.dumps([content, self.training.start_parts()[0], start], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 

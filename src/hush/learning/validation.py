@@ -72,6 +72,11 @@ def falls_short(figures: Mapping[str, float]) -> bool:
     return "psnr_input" in figures and not figures["psnr"] >= figures["psnr_input"]
 
 
+def is_blind(recipe: Recipe) -> bool:
+    """Say whether weights are judged without being told the noise level, as they learn to do."""
+    return recipe.untold > 0
+
+
 class Validation:
     """PSNR and SSIM over held-out pictures, noise not clipped, results rounded to 8 bit."""
 
@@ -80,7 +85,7 @@ class Validation:
 
     def __init__(self, items: Sequence[Item], recipe: Recipe, store: PictureStore) -> None:
         self.items, self.store, self.degradation = items, store, _open_degradation(recipe)
-        self.blind = recipe.untold > 0
+        self.blind = is_blind(recipe)
 
     def __call__(self, method: Any) -> tuple[Figures, list[list[Image]]]:
         """Return mean figures and rows of noisy / restored / clean; a picture's PSNR counts as at most `HIGHEST`."""
