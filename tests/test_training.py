@@ -211,6 +211,20 @@ def test_two_processes_learn_what_one_learns(pictures, tmp_path):
     assert len(read_log(tmp_path / "two")) == len({entry["step"] for entry in read_log(tmp_path / "two")})
 
 
+def test_processes_share_the_statistics_of_batch_normalisation(monkeypatch):
+    networks = [torch.nn.BatchNorm2d(3) for _ in range(2)]
+    for scale, network in enumerate(networks, 1):
+        network(scale * torch.randn(4, 3, 8, 8))
+    before = [network.running_var.clone() for network in networks]
+    other = torch.cat([networks[1].running_mean, networks[1].running_var]).double()
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda shared: shared.add_(other))
+    Processes(torch.device("cpu"), 0, 2).share_statistics(networks[0])
+    torch.testing.assert_close(networks[0].running_var, sum(before) / 2)
+    assert networks[0].num_batches_tracked == 1
+    monkeypatch.setattr("torch.distributed.all_reduce", None)
+    Processes(torch.device("cpu")).share_statistics(networks[0])  # one process asks nobody
+
+
 def test_processes_agree_as_often_whenever_they_report(pictures, tmp_path, monkeypatch):
     """Clocks differ between processes, and one that asks what others do not ask hangs or ends all of them."""
     asked = []

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hush.errors import UsageError
@@ -52,6 +52,17 @@ class Processes:
         devices = [self.device] if self.device.type == "cuda" else None
         for name in method.updaters:
             setattr(method, name, DistributedDataParallel(getattr(method, name), device_ids=devices))
+
+    @torch.no_grad()
+    def share_statistics(self, network: nn.Module) -> None:
+        """Bring running statistics of batch normalisation, which each process gathers of its part, to their mean."""
+        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        if self.count == 1 or not buffers:
+            return
+        shared = torch.cat([buffer.flatten().double() for buffer in buffers])  # in which equal ones stay as they are
+        distributed.all_reduce(shared)
+        for buffer, mean in zip(buffers, (shared / self.count).split([b.numel() for b in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
     def agree(self, value: float) -> float:
         """Return the first process's value in every process."""

@@ -210,11 +210,14 @@ class Training:
             if not all(map(math.isfinite, losses.values())):
                 terms = ", ".join(f"{name} = {value:g}" for name, value in losses.items())
                 raise NotFinite(f"the loss is not finite ({terms})")
-            return losses
         except NotFinite as error:
             kept = f"; the last good state is {run.checkpoint}" if run and run.checkpoint.exists() else ""
             mend = "Lower optimiser.rate, raise optimiser.warmup or set optimiser.clip"
             raise NotFinite(f"step {self.step}: {error}{kept}. {mend}") from error
+        for updater in self.method.updaters.values():
+            for network in (updater.network, updater.averaged):
+                self.processes.share_statistics(network)
+        return losses
 
     def finish(self, run: Run) -> None:
         """Save the last weights, and write restorers as files that run without torch."""
