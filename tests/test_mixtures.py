@@ -115,6 +115,15 @@ def test_held_out_pairs_of_a_mixture_are_validated_as_they_are(mixed):
     assert not {item.name for item in data.train} & {"clean/0.png", "pairs/b_2.png"}
 
 
+def test_a_mixture_validates_on_no_picture_twice(mixed):
+    (mixed / "held.txt").write_text("clean/0.png\npairs/b_2.png\n")
+    for share, validation in ((0.8, "2"), (0.2, "2"), (0.8, str(mixed / "held.txt"))):
+        data = open_dataset(f"mixture(share={share})", mixed)
+        assert len({item.name for item in data.train}) < len(data.train)
+        held = split(data, validation).test
+        assert len({item.name for item in held}) == len(held) > 1
+
+
 def write_blocks(folder, images=2, blocks=3, side=24, *, noisy_shape=None, dtype=np.uint8):
     """Write SIDD's two files, smaller, in the format of the official ones (MATLAB 5)."""
     savemat = pytest.importorskip("scipy.io").savemat

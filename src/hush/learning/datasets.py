@@ -162,7 +162,7 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
 
 
 def split(data: DataSet, validation: str, most: int = 0) -> DataSet:
-    """Divide a data set into items to learn from and items to validate on.
+    """Divide a data set into items to learn from and items to validate on, of which none stands there twice.
 
     Args:
         data: the data set.
@@ -179,6 +179,7 @@ def split(data: DataSet, validation: str, most: int = 0) -> DataSet:
         train, held = _hold_out(data.train, int(validation or 20))
     else:
         train, held = _hold_out_listed(data.train, Path(validation))
+    held = list({id(item): item for item in held}.values())  # a mixture repeats items, to be learnt from more often
     if most and len(held) > most:
         held = [held[i * len(held) // most] for i in range(most)]
     return replace(data, train=train, test=held)
