@@ -147,6 +147,14 @@ def test_a_search_without_a_space_is_refused(tmp_path):
         read_search(write(tmp_path, SMALL.partition("[space]")[0]))
 
 
+def test_a_search_that_is_led_by_test_pictures_says_so(tmp_path):
+    search = read_search(write(tmp_path))
+    assert "test pictures" in check_search(search)
+    assert "test pictures" in next(run_search(search, tmp_path / "out", device="cpu")).note
+    assert "test pictures" in make_trials_page(search, [Trial(0, {}, "failed", None, {})], check_search(search)).html()
+    assert not check_search(read_search(tmp_path / "small.toml", overrides=["data.validation=5"]))
+
+
 def test_the_page_shows_every_trial_and_key(tmp_path):
     search = read_search(write(tmp_path))
     values = {"optimiser.rate": 1e-3, "data.batch": 2, "loss": "l1"}

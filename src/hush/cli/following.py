@@ -79,11 +79,13 @@ def follow_search(reports: Generator[SearchProgress, None, None], search: Search
     """
     from hush.judging.trials import save_trials, trial_table
 
-    report = None
+    report, noted = None, ""
     try:
         with _asked_to_stop() as asked, bar(search.name, 1.0) as show:
             for report in _until(asked, reports):
                 show(report.share, description=str(report))
+                if report.note != noted and report.note:
+                    complain(noted := report.note)
                 if report.trial is not None and not report.trials:
                     say(str(report))
     except KeyboardInterrupt:
@@ -92,7 +94,7 @@ def follow_search(reports: Generator[SearchProgress, None, None], search: Search
     if report is not None and report.trials:
         table = trial_table(search, report.trials)
         show_table(table.headers, table.rows, title=table.title)
-        page = save_trials(search, report.trials, folder)
+        page = save_trials(search, report.trials, folder, note=report.note)
         if report.trial is not None and report.trial.warning:
             complain(f"WARNING: the best trial: {report.trial.warning}")
         say(f"Report: {page}; the best: hush train {folder / 'best.json'}")

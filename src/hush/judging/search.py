@@ -35,6 +35,10 @@ from hush.learning.training import Progress
 from hush.names import nearest
 
 FOLDER = "searches"
+NOTE = (
+    "trials are chosen by the data set's own test pictures, which then flatter the best one: set data.validation to a "
+    "number, so that others are held out of what is learnt from"
+)
 DRAWN_FIRST = 5  # trials drawn at random, before there is anything to learn from
 
 
@@ -130,6 +134,8 @@ class SearchProgress:
     """When it has ended; in the last report, the best."""
     trials: Sequence[Trial] = ()
     """All of them, in the last report."""
+    note: str = ""
+    """In the report that begins a trial, and in the last one: what the caller should know, or an empty text."""
 
     def __str__(self) -> str:
         drawn = "  ".join(f"{key}={_short(value)}" for key, value in self.values.items())
@@ -193,8 +199,10 @@ def _flat(tables: Mapping[str, Any], where: str, prefix: str = "") -> Iterator[t
             raise RecipeError(f"{where}: space: {name} is {value!r}; give a list, or a table with low and high")
 
 
-def check_search(search: Search) -> None:
+def check_search(search: Search) -> str:
     """See that all that a search may try is there, each value for itself.
+
+    Return a note if trials are chosen by the data set's own test part, or an empty text.
 
     Raises HushError for the first key or value that is not: unknown keys, networks, noises, losses, data sets.
     """
@@ -204,7 +212,8 @@ def check_search(search: Search) -> None:
                 check_recipe(search.recipe({key: value}))
             except HushError as error:
                 raise type(error)(f"{search.name}: {key} = {value!r}: {error}") from error
-    open_dataset(search.base.data.set, search.base.data.root)
+    tested = open_dataset(search.base.data.set, search.base.data.root).test
+    return NOTE if tested and not search.base.data.validation and "data.validation" not in search.space else ""
 
 
 def run_search(search: Search, out: str | Path, *, device: str = "auto") -> Generator[SearchProgress, None, None]:
@@ -222,7 +231,7 @@ def run_search(search: Search, out: str | Path, *, device: str = "auto") -> Gene
     Raises HushError for whatever is unknown or missing, before any training starts; MissingExtra without Optuna.
     """
     optuna = need("optuna", "search")
-    check_search(search)
+    note = check_search(search)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     study = _open(optuna, search, folder)
@@ -232,7 +241,7 @@ def run_search(search: Search, out: str | Path, *, device: str = "auto") -> Gene
         recipe = search.recipe(values)
         share = len(trials) / search.trials
         place = folder / "runs" / RunPlan(TrainingPlan("trial", recipe), recipe, None).folder
-        yield SearchProgress(drawn.number, share, values)
+        yield SearchProgress(drawn.number, share, values, note=note)
         try:
             for progress in _tried(drawn, recipe, place, search.figure, device):
                 yield SearchProgress(drawn.number, share + progress.share / search.trials, values, progress)
@@ -247,7 +256,7 @@ def run_search(search: Search, out: str | Path, *, device: str = "auto") -> Gene
         _write_best(search, trials, folder)
         yield SearchProgress(drawn.number, len(trials) / search.trials, values, trial=trials[-1])
     best = best_trial(trials) or trials[-1]
-    yield SearchProgress(best.number, 1.0, best.values, trial=best, trials=trials)
+    yield SearchProgress(best.number, 1.0, best.values, trial=best, trials=trials, note=note)
 
 
 def _open(optuna: Any, search: Search, folder: Path) -> Any:

@@ -27,13 +27,13 @@ def trial_table(search: Search, trials: Sequence[Trial]) -> Table:
     return Table(f"{len(trials)} trials", headers, rows)
 
 
-def save_trials(search: Search, trials: Sequence[Trial], out: str | Path) -> Path:
+def save_trials(search: Search, trials: Sequence[Trial], out: str | Path, *, note: str = "") -> Path:
     """Write NAME.html into a folder, and return its path. Raises HushError if it cannot be written."""
-    return make_trials_page(search, trials).save(Path(out) / f"{search.name}.html")
+    return make_trials_page(search, trials, note).save(Path(out) / f"{search.name}.html")
 
 
-def make_trials_page(search: Search, trials: Sequence[Trial]) -> Page:
-    """Return the report as a page."""
+def make_trials_page(search: Search, trials: Sequence[Trial], note: str = "") -> Page:
+    """Return the report as a page; ``note`` is what the search had to say of its data."""
     page = Page(search.title or search.name).text(search.summary)
     best = best_trial(trials)
     figure = TITLES[search.figure]
@@ -59,6 +59,7 @@ def make_trials_page(search: Search, trials: Sequence[Trial]) -> Page:
             rows = [[choice, value] for choice, value in highest.items()]
             page.table([key, f"highest {figure}"], rows, best={f"highest {figure}": "high"})
     words = "Compared is the last validation of each trial; those that were ended early had fewer steps."
+    words += f"\n\nNote: {note}." if note else ""
     return page.text(words)
 
 
