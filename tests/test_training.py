@@ -433,7 +433,7 @@ def test_pairs_that_would_get_more_noise_are_told(pictures, tmp_path):
     pairs = ["length.steps=2", "data.set=pairs", f"data.root={tmp_path}"]
     assert "noisy already" in next(train(tiny(pictures, *pairs), tmp_path / "first")).notes[0]
     assert next(train(tiny(pictures, *pairs, "degradation="), tmp_path / "second")).notes == []
-    frozen = ["length.steps=2", "method=supervised(frozen=true)", "data.gray=0"]
+    frozen = ["length.steps=2", "method=supervised(frozen=true)", "data.gray=0", "data.shrink=1"]
     frozen.append("network=drunet(widths=[8, 16], blocks=1, unshuffle=2, sigma_map=false)")
     assert next(train(tiny(pictures, *frozen), tmp_path / "third")).notes == []
 
@@ -471,6 +471,8 @@ def test_a_classifier_uses_no_loss_and_a_network_without_a_level_is_told_none(pi
     classifier += ["data.patch=16", "length.steps=1"]
     (report,) = train(tiny(pictures, *classifier, "loss=mse"), tmp_path / "classifier", extras=False)
     assert report.notes == ["loss = 'mse' does nothing: the method classification does not use it"]
+    (line,) = (tmp_path / "classifier" / "log.jsonl").read_text().splitlines()
+    json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     for setting in ("untold=0.5", "level_error=0.5"):
         recipe = tiny(pictures, "network=dncnn(width=8, depth=3)", "length.steps=1", setting)
         for check in (check_recipe, lambda r: next(train(r, tmp_path / "told"))):

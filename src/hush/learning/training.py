@@ -354,7 +354,7 @@ class Training:
         self.elapsed = progress.elapsed
         if run is None:
             return
-        entry = {key: value for key, value in asdict(progress).items() if value not in (None, [])}
+        entry = {key: value for key, value in asdict(progress).items() if value not in (None, [], math.inf)}
         run.log({**entry, "rate": self.restorer.rate})
         if progress.validation:
             run.draw_curves()
