@@ -75,7 +75,7 @@ def test_muon_keeps_as_much_of_its_direction_as_it_is_told():
         updater = Updater(network, OptimiserConfig(rate=0.0, momentum=momentum, clip=0))
         for step in range(3):
             network[1].weight.grad = torch.ones(1, 1, 1, 1)
-            updater.apply(step, 0.0)
+            updater.apply(step, 0.0, [{"loss": torch.zeros(())}])
         sums.append(updater.optimisers[0].state[network[1].weight]["momentum"].item())
     assert sums == pytest.approx([1 - 0.5**3, 1 - 0.99**3], rel=1e-4)
 
@@ -94,6 +94,6 @@ def test_averaged_numbers_follow_the_network():
     start = network.weight.item()
     for step in range(40):
         network(torch.ones(1, 1, 1, 1)).sum().backward()
-        updater.apply(step, 0.0)
+        updater.apply(step, 0.0, [{"loss": torch.zeros(())}])
     average = updater.averaged.weight.item()
     assert network.weight.item() < average < start

@@ -191,6 +191,7 @@ class Training:
                 if judged or meter.due():
                     speeds = meter.read(loader.waited)
                     figures = self._judge(run) if judged and run else None
+                    share = self._share(meter) if judged else share  # judging takes time; by all processes again
                     progress = Progress(
                         self.step, share, meter.elapsed(), meter.remaining(share), losses, self.pixels / 1e6, *speeds,
                         validation=figures,
@@ -215,8 +216,9 @@ class Training:
             mend = "Lower optimiser.rate, raise optimiser.warmup or set optimiser.clip"
             raise NotFinite(f"step {self.step}: {error}{kept}. {mend}") from error
         for updater in self.method.updaters.values():
-            for network in (updater.network, updater.averaged):
-                self.processes.share_statistics(network)
+            self.processes.share_statistics(updater.network)
+            if updater.averaged is not updater.network:
+                self.processes.share_statistics(updater.averaged)
         return losses
 
     def finish(self, run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -54,13 +54,22 @@ class Updater:
         self.updates = 0
         self.rate = 0.0
 
-    def apply(self, step: int, progress: float) -> None:
-        """Update from the gradients that have been gathered, and clear them.
+    def apply(self, step: int, progress: float, terms: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+        """Update from the gradients that have been gathered, and clear them; return the mean of each term of the loss.
 
-        Raises NotFinite, and changes no number, if they are not finite, as they may be though the loss is: the slope of
-        a root at 0. Processes share their gradients, so all of them raise it.
+        Args:
+            step: of the training, from 0.
+            progress: through it, in [0, 1].
+            terms: of the loss, for each part of the batch.
+
+        Raises NotFinite, and changes no number, if a term is not finite or a gradient, as that may be though the loss
+        is: the slope of a root at 0. Processes share their gradients, so all of them raise it.
         """
+        means = {name: float(sum(float(part[name]) for part in terms) / len(terms)) for name in terms[0]}
         length = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip or math.inf)
+        if not all(map(math.isfinite, means.values())):
+            told = ", ".join(f"{name} = {value:g}" for name, value in means.items())
+            raise NotFinite(f"the loss is not finite ({told})")
         if not math.isfinite(length):
             raise NotFinite("the gradient of the loss is not finite")
         self.rate = rate_at(step, progress, self.config)
@@ -71,6 +80,7 @@ class Updater:
             optimiser.zero_grad(set_to_none=True)
         self.updates += 1
         self._average()
+        return means
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -97,8 +107,3 @@ class Updater:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.updates = state["updates"]
-
-
-def mean_terms(terms: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Average the loss terms of the parts of a batch."""
-    return {name: float(sum(float(part[name]) for part in terms) / len(terms)) for name in terms[0]}

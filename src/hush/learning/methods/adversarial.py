@@ -19,7 +19,7 @@ from hush.learning.config import Recipe
 from hush.learning.datasets import Batch
 from hush.learning.methods.supervised import Supervised, Task
 from hush.learning.networks import build_discriminator
-from hush.learning.updating import Updater, mean_terms
+from hush.learning.updating import Updater
 
 PIXEL_TERMS = ("charbonnier", "l1", "log_mse", "mse")
 PATIENCE = 5  # steps that the critic may have in a row before the restorer gets its turn anyway
@@ -124,8 +124,7 @@ class Adversarial(Supervised):
             right = ((good > 0).float().mean() + (bad < 0).float().mean()) / 2
             terms.append({"critic": loss.detach(), "critic_right": right} | ({"r1": slope.detach()} if self.r1 else {}))
         updater = self.updaters["critic"]
-        updater.apply(updater.updates, progress)  # its warm-up begins when it does
-        return mean_terms(terms)
+        return updater.apply(updater.updates, progress, terms)  # its warm-up begins when it does
 
     def _teach_restorer(self, tasks: Sequence[Task], step: int, progress: float) -> dict[str, float]:
         """Update the restorer by the recipe's loss and the critic's judgement."""
@@ -138,8 +137,7 @@ class Adversarial(Supervised):
             total = total + self.weight * pleasing
             (total / len(tasks)).backward()
             terms.append({"loss": total.detach(), **parts, "adversarial": pleasing.detach()})
-        self.updaters["network"].apply(step, progress)
-        return mean_terms(terms)
+        return self.updaters["network"].apply(step, progress, terms)
 
     def _restored(self, task: Task) -> Tensor:
         with self.autocast():

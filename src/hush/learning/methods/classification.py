@@ -13,7 +13,7 @@ from hush.learning.config import Recipe
 from hush.learning.datasets import Batch
 from hush.learning.networks import build_classifier
 from hush.learning.noise import Degradation, Degraded
-from hush.learning.updating import Updater, mean_terms, open_autocast
+from hush.learning.updating import Updater, open_autocast
 
 
 class Classification:
@@ -51,8 +51,7 @@ class Classification:
             (loss / len(batches)).backward()
             right = (scores.argmax(dim=1) == batch.label).float().mean()
             terms.append({"loss": loss.detach(), "accuracy": right})
-        self.updaters["network"].apply(step, progress)
-        return mean_terms(terms)
+        return self.updaters["network"].apply(step, progress, terms)
 
     def degrade(self, batch: Batch, rng: torch.Generator) -> Degraded:
         """Return what the network sees of a batch; a gray picture's channels stay equal."""

@@ -17,7 +17,7 @@ from hush.learning.levels import measured_level, told_level
 from hush.learning.losses import Loss
 from hush.learning.networks import build_network
 from hush.learning.noise import Degradation, Degraded
-from hush.learning.updating import Updater, mean_terms, open_autocast
+from hush.learning.updating import Updater, open_autocast
 from hush.restoring.weights import UNTOLD
 
 
@@ -100,8 +100,7 @@ class Supervised:
             total, parts = self.compare(restored.float(), task)
             (total / len(batches)).backward()
             terms.append({"loss": total.detach(), **parts})
-        self.updaters["network"].apply(step, progress)
-        return mean_terms(terms)
+        return self.updaters["network"].apply(step, progress, terms)
 
     def pose(self, batch: Batch, rng: torch.Generator) -> Task:
         """Make of a batch what the network is given and what it should make of it."""

@@ -11,7 +11,6 @@ from hush.errors import RecipeError
 from hush.learning.config import Recipe
 from hush.learning.datasets import Batch
 from hush.learning.methods.supervised import Supervised
-from hush.learning.updating import mean_terms
 
 
 class Variational(Supervised):
@@ -51,8 +50,7 @@ class Variational(Supervised):
             total, parts = self.loss(drawn.restored.float(), task.target, kl=divergence)
             (total / len(batches)).backward()
             terms.append({"loss": total.detach(), **parts})
-        self.updaters["network"].apply(step, progress)
-        return mean_terms(terms)
+        return self.updaters["network"].apply(step, progress, terms)
 
 
 def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
