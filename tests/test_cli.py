@@ -487,7 +487,7 @@ def test_a_pattern_of_folders_makes_their_subfolders_again(tmp_path, monkeypatch
 
 
 def test_pictures_of_formats_that_are_not_read_are_counted(folder, capsys):
-    for name in ("a.jxl", "b.psd", "c.psd", "notes.txt"):
+    for name in ("a.jxl", "b.psd", "c.psd", "._c.psd", "notes.txt"):
         Path(name).write_bytes(b"x")
     assert run(["denoise", ".", "--weights", "identity"]) == 0
     assert "left out 3 of .jxl, .psd, which hush does not read" in capsys.readouterr().err
@@ -575,6 +575,8 @@ def test_only_jpegs_have_a_quality(folder):
 def test_what_is_too_large_for_memory_is_estimated_by_windows(folder, monkeypatch):
     whole = estimate_file(Path("cat.png"))
     monkeypatch.setattr("hush.restoring.large.SMALLEST_WORK", 10**15)
+    Image.open("cat.png").convert("RGB").save("cat.jpg", progressive=True)
+    assert estimate_file(Path("cat.jpg"))["jpeg_quality"], "decoded as a whole: that needs less than a network"
     monkeypatch.setattr("hush.restoring.estimating.read_pages", None)
     assert estimate_file(Path("cat.png")) == whole
 

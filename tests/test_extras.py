@@ -157,6 +157,10 @@ def test_camera_raw_goes_through_pipes(tmp_path: Path) -> None:
     with source.open("rb") as stdin:
         nameless = subprocess.run([*command, "-"], stdin=stdin, capture_output=True)
     assert (named.stderr, nameless.stderr) == (b"", b"")
+    (tmp_path / "cut").write_bytes(source.read_bytes()[:-5000])
+    with (tmp_path / "cut").open("rb") as stdin:
+        broken = subprocess.run([*command, "-"], stdin=stdin, capture_output=True)
+    assert broken.stderr.startswith(b"hush: -: ")
     assert named.stdout == nameless.stdout
     (tmp_path / "y.tif").write_bytes(named.stdout)
     np.testing.assert_array_equal(read(tmp_path / "y.tif").pixels, read(source).pixels)

@@ -408,6 +408,14 @@ def test_resolution_travels_as_far_as_a_format_holds_it(dpi: float, jfif: Any, t
         assert found == pytest.approx((dpi, dpi), rel=1e-3)
 
 
+def test_a_resolution_that_no_file_holds_costs_no_picture(tmp_path: Path) -> None:
+    for suffix in (".png", ".bmp", ".jpg"):
+        for channels in (3, 4) if suffix != ".jpg" else (3,):
+            picture = Picture(smooth(channels), metadata=Metadata(dpi=(4e9, 4e9)))
+            found = read(write(tmp_path / f"a{suffix}", picture, overwrite=True)).metadata.dpi
+            assert found is None or max(found) < 100
+
+
 def test_a_resolution_of_atoms_is_written(tmp_path: Path) -> None:
     picture = Picture(smooth(3), metadata=Metadata(dpi=(5_080_000.0, 1e12)))
     assert read(write(tmp_path / "a.tif", picture)).metadata.dpi == pytest.approx((5_080_000, 2**32 - 1))

@@ -6,9 +6,9 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,14 @@ class Request:
     as_json: bool = False
     silent: bool = False
     """Whether results are not told, since stdout is for the picture."""
-    hidden: tuple[str, ...] = ()
-    """Folders that nobody needs to know of: what lies in them is told by its bare name."""
+    hidden: Mapping[str, str] = field(default_factory=dict)
+    """Paths that nobody needs to know of, and what stands for them."""
 
     def bare(self, value: object) -> str:
         """Return a path or message as it is told."""
         text = str(value)
-        for folder in self.hidden:
-            text = text.replace(folder, "")
+        for path, word in self.hidden.items():
+            text = text.replace(path, word)
         return text
 
 
@@ -94,11 +94,11 @@ def _restore_piped(request: Request) -> int:
     _check_pipe(request)
     if request.inputs[0] != PIPE:
         request = replace(request, inputs=[_the_one(request)])
-    with tempfile.TemporaryDirectory(prefix="hush-") as folder, stdin_as_file(request.inputs) as (inputs, came):
+    with tempfile.TemporaryDirectory(prefix="hush-") as folder, stdin_as_file(request.inputs) as (inputs, hidden):
         to_stdout = request.out is None or request.out == PIPE
         place = Path(folder, written(Path(f"restored{Path(inputs[0]).suffix}")))
         target = place if to_stdout else Path(str(request.out))
-        hidden = tuple(f for f in (came, folder + os.sep) if f)
+        hidden[folder + os.sep] = ""
         code = _restore_files(replace(request, inputs=inputs, out=str(target), silent=to_stdout, hidden=hidden))
         if to_stdout and not code:
             with target.open("rb") as file:
@@ -108,18 +108,18 @@ def _restore_piped(request: Request) -> int:
 
 
 @contextmanager
-def stdin_as_file(names: list[str]) -> Iterator[tuple[list[str], str]]:
+def stdin_as_file(names: list[str]) -> Iterator[tuple[list[str], dict[str, str]]]:
     """Give a picture that comes on stdin a file for as long as it is needed.
 
-    Yields the names with that of the file in place of -, and the folder that it lies in, with a separator; or the names
-    as they are and nothing. Raises UsageError where - stands beside other names.
+    Yields the names with the path of that file in place of -, and that path with what stands for it in messages; or the
+    names as they are and nothing. Raises UsageError where - stands beside other names.
     """
     import tempfile
 
     from hush.imaging.finding import named_by_content
 
     if PIPE not in names:
-        yield names, ""
+        yield names, {}
         return
     if len(names) > 1:
         raise UsageError("- (stdin) takes one picture; name files and a folder for more")
@@ -127,7 +127,8 @@ def stdin_as_file(names: list[str]) -> Iterator[tuple[list[str], str]]:
         place = Path(folder, PIPE)
         with place.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
-        yield [str(named_by_content(place))], folder + os.sep
+        path = str(named_by_content(place))
+        yield [path], {path: PIPE}
 
 
 def _the_one(request: Request) -> str:
@@ -206,8 +207,9 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
         )
         remarks.append(f"{where}, so nothing was cleaned; --sigma 10 cleans all the same")
     remarks += dict.fromkeys(remark for result in results for remark in result.remarks)
-    for weights in dict.fromkeys(result.weights for result in results if result.weights and result.sigma is not None):
-        level = max(result.sigma or 0.0 for result in results if result.weights == weights)
+    told = [(name, result.sigma) for result in results if result.sigma for name in (result.weights or "").split(", ")]
+    for weights in dict.fromkeys(name for name, _ in told if name):
+        level = max(sigma for name, sigma in told if name == weights)
         largest = _largest_sigma(weights)
         if largest is not None and level > largest:
             remarks.append(

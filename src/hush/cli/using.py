@@ -51,18 +51,18 @@ def estimate(
     hush estimate holiday/ --details
     hush estimate holiday/ --json
     """
-    from hush.cli.pictures import PIPE, stdin_as_file
+    from hush.cli.pictures import stdin_as_file
     from hush.imaging.finding import find_pictures
     from hush.restoring.estimating import estimate_file
 
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
-    with stdin_as_file(files) as (named, folder):
+    with stdin_as_file(files) as (named, hidden):
         for path in find_pictures(named, recursive=recursive):
             try:
-                rows.append({"file": Path(PIPE) if folder else path, **estimate_file(path)})
+                rows.append({"file": Path(hidden.get(str(path), path)), **estimate_file(path)})
             except HushError as error:
-                failures.append(str(error).replace(folder, "") if folder else str(error))
+                failures.append(str(error).replace(str(path), hidden.get(str(path), str(path))))
     if as_json:
         say_json(rows, indent=1)
     elif details:

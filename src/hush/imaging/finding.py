@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hush.errors import PictureError, UsageError
@@ -91,19 +92,25 @@ def searched(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = Fals
 
 def find_unread(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
     """Return the pictures in folders that are of formats which are known, but not read, such as JPEG XL."""
-    folders = searched(inputs, recursive=recursive)
-    found = dict.fromkeys(p for f in folders for p in (f.rglob("*") if recursive else f.iterdir()))
-    return [path for path in found if path.suffix.lower() in UNREAD and path.is_file()]
+    found: dict[Path, None] = {}
+    for folder in searched(inputs, recursive=recursive):
+        with suppress(OSError):  # looking for pictures has said what is wrong with it
+            files = _files_among(folder.rglob("*") if recursive else folder.iterdir(), folder, UNREAD)
+            found |= dict.fromkeys(files)
+    return list(found)
 
 
 def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
     """Return the pictures among a folder's files in natural order."""
-    files = (
-        path
-        for path in entries
-        if is_picture(path) and path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
-    return sorted(files, key=natural_order)
+    return sorted(_files_among(entries, folder, SUFFIXES), key=natural_order)
+
+
+def _files_among(entries: Iterable[Path], folder: Path, suffixes: Container[str]) -> Iterator[Path]:
+    """Yield a folder's files with such suffixes, without hidden ones."""
+    for path in entries:
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+            yield path
 
 
 def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,10 +28,10 @@ def open_metric(name: str) -> Callable[..., float]:
 
     def measure(restored: Any, clean: Any) -> float:
         value = metric(restored, clean)
-        if np.ndim(value):
+        if math.prod(np.shape(value)) != 1:
             raise UsageError(
                 f"metric {name!r} gave {np.shape(value)} numbers; it must give one for two images (H, W, C)"
             )
-        return float(value)
+        return float(value.item() if hasattr(value, "item") else value)
 
     return measure

@@ -150,7 +150,7 @@ def estimate_difference(pairs: Sequence[tuple[float, float, str]]) -> tuple[floa
     picture is left out.
     """
     steps = [(_step(value, other), scene) for value, other, scene in pairs]
-    return *estimate(steps), sum(math.isfinite(step) for step, _ in steps)
+    return *estimate(steps), sum(not math.isinf(step) for step, _ in steps)
 
 
 def _step(value: float, other: float) -> float:

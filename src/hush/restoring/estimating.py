@@ -25,7 +25,7 @@ def estimate_file(path: Path) -> dict[str, Any]:
     The keys are those of `hush.imaging.estimation.NoiseEstimate`, its words (verdict, kind, white, varies, alike), and
     jpeg_quality (None where there is none). Raises PictureError for what cannot be read.
     """
-    layout = in_parts(path, path, DenoiseOptions())
+    layout = _layout(path)
     picture = layout.picture if layout else next(iter(read_pages(path)))
     if layout:
         found = _of_parts(path, layout)
@@ -35,6 +35,14 @@ def estimate_file(path: Path) -> dict[str, Any]:
     words = {name: getattr(found, name) for name in ("verdict", "kind", "white", "varies", "alike")}
     quality = picture.coding.quality if isinstance(picture.coding, JpegCoding) else None
     return {**vars(found), **words, "jpeg_quality": quality}
+
+
+def _layout(path: Path) -> Layout | None:
+    """Return how to read a file in parts, where it needs that and can be."""
+    try:
+        return in_parts(path, path, DenoiseOptions())
+    except PictureError:  # it would not fit beside a network and its own result, but there will be neither
+        return None
 
 
 def _of_parts(path: Path, layout: Layout) -> NoiseEstimate:

@@ -42,12 +42,17 @@ class Known:
 
     @property
     def level(self) -> float:
-        """The noise level that weights are told, in the unit of the pixels, which all pages of a file share."""
+        """How noisy it is at the finest, in the unit of the pixels, which all pages of a file share."""
+        return 0.0 if self.noise is None or self.scale is None else self.noise.sigma * _span(self.scale)
+
+    @property
+    def told(self) -> float:
+        """The noise level that weights are told, in the same unit."""
         return 0.0 if self.noise is None or self.scale is None else self.noise.told * _span(self.scale)
 
-    def at(self, level: float) -> Known:
-        """Return the same with the noise at another level."""
-        return replace(self, noise=self.noise.scaled(level / self.level)) if self.noise and self.level else self
+    def telling(self, told: float) -> Known:
+        """Return the same where weights are told another level."""
+        return replace(self, noise=self.noise.scaled(told / self.told)) if self.noise and self.told else self
 
 
 class FileWork:
@@ -168,11 +173,15 @@ class FileWork:
         from hush.restoring.levels import settled, steady
 
         levels = [known.level for known in found]
-        steadied = [known.at(level) for known, level in zip(found, steady(levels), strict=True)]
-        if not isinstance(self._restorer, ByNoise):
-            return steadied
-        suited = settled([self._restorer.suited(known.noise) for known in found], levels)
-        return [replace(known, restorer=restorer) for known, restorer in zip(steadied, suited, strict=True)]
+        kinds = [known.noise is not None and known.noise.white for known in found]
+        if isinstance(self._restorer, ByNoise):
+            restorers = [self._restorer.suited(known.noise) for known in found]
+            kinds = [restorer.needs_sigma for restorer in restorers]
+            suited = settled(kinds, levels)
+            by_kind = dict(zip(kinds, restorers, strict=True))
+            found = [replace(known, restorer=by_kind[kind]) for known, kind in zip(found, suited, strict=True)]
+        told = steady([known.told for known in found], levels, kinds)
+        return [known.telling(level) for known, level in zip(found, told, strict=True)]
 
     def _whites(self, pages: Pages | list[Picture]) -> Iterable[Range | None]:
         """Return what is white in each of several pages of 16 bits; None where a page tells it by itself."""

@@ -29,25 +29,35 @@ def alike_whites(whites: Sequence[float]) -> list[float]:
 
 
 def settled(choices: Sequence[T], levels: Sequence[float]) -> list[T]:
-    """Return for each page what most of the pages around it chose that are about as noisy; its own where they differ.
+    """Return for each page what most of the pages around it chose that are about as noisy, itself among them.
 
-    ``levels`` are those that `steady` takes.
+    Where as many chose otherwise, but for one, the choice of the page before stays.
     """
-    return [_most(choices, _alike(levels, i), own) for i, own in enumerate(choices)]
+    found: list[T] = []
+    for i, own in enumerate(choices):
+        pages = _alike(levels, i)
+        [(most, count), *others] = Counter(choices[j] for j in pages).most_common()
+        if others and count - others[0][1] <= 1:
+            most = found[-1] if i - 1 in pages else own
+        found.append(most)
+    return found
 
 
-def _most(choices: Sequence[T], pages: Sequence[int], own: T) -> T:
-    counts = Counter(choices[i] for i in pages)
-    most = max(counts.values())
-    return own if counts[own] == most else next(choice for choice, count in counts.items() if count == most)
+def steady(told: Sequence[float], levels: Sequence[float], choices: Sequence[T]) -> list[float]:
+    """Return for each page the mean of what pages around it would be told that are about as noisy.
 
-
-def steady(levels: Sequence[float]) -> list[float]:
-    """Return for each page the mean of the levels around it that are about as high as its own.
-
-    ``levels`` are what was found in each page, in any unit that all share. No noise stays no noise.
+    Args:
+        told: what each page by itself would be told, in any unit that all share. No noise stays no noise.
+        levels: how noisy each page is, likewise.
+        choices: of each page by itself. Pages count that chose what most around them did: white noise and noise that is
+            alike in neighbouring pixels are told in different ways.
     """
-    return [fmean(levels[j] for j in _alike(levels, i)) for i in range(len(levels))]
+    kept = settled(choices, levels)
+    found = []
+    for i, choice in enumerate(kept):
+        pages = _alike(levels, i)
+        found.append(fmean([told[j] for j in pages if choices[j] == choice] or [told[j] for j in pages]))
+    return found
 
 
 def _alike(levels: Sequence[float], i: int) -> list[int]:

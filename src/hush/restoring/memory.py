@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 SHARE = 0.5  # of what is free that a process takes unless told
@@ -63,7 +64,9 @@ def _container(limit: str, used: str, kinds: str, reclaimed: str) -> int | None:
     """
     try:
         left = int((GROUPS / limit).read_text()) - int((GROUPS / used).read_text())
-        amounts = dict(line.split() for line in (GROUPS / kinds).read_text().splitlines())
-        return left + int(amounts.get(reclaimed, 0))
     except (OSError, ValueError):  # no such files, or "max"
         return None
+    with suppress(OSError, ValueError):
+        amounts = dict(line.split() for line in (GROUPS / kinds).read_text().splitlines())
+        left += int(amounts.get(reclaimed, 0))
+    return left

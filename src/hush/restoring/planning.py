@@ -86,11 +86,11 @@ def plan_files(
         raise UsageError("an empty name as the output; name a file, or a folder such as .")
     sources = find_pictures(inputs, recursive=recursive, out=out)
     folder = out is not None and _is_folder(out, inputs, len(sources))
-    bases = searched(inputs, recursive=recursive) if folder else []
+    bases = dict.fromkeys(searched(inputs, recursive=recursive) if folder else ())
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
     for source in sources:
-        base = next((base for base in bases if source.is_relative_to(base)), None)
+        base = next((base for base in reversed(source.parents) if base in bases), None)
         target = output_path(source, out, out_is_folder=folder, base=base)
         jobs.append(_job(source, target, options, taken, make_folder=folder))
         taken.setdefault(_place(target), source)

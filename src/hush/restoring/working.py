@@ -193,7 +193,9 @@ def restore_windows(
     for top, left, block in blocks:
         tile = Tile(top, left, *block.shape[:2])
         part = _encoded(block, scene, tile, options)
-        outcome.changed |= not np.array_equal(part, windows.window(tile), equal_nan=part.dtype.kind == "f")
+        outcome.changed = outcome.changed or not np.array_equal(
+            part, windows.window(tile), equal_nan=part.dtype.kind == "f"
+        )
         yield tile, part
 
 

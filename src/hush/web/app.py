@@ -227,6 +227,8 @@ class _Server:
         asked = read_range(request.query_params.get("range", "auto"))
 
         def look(path: Path) -> tuple[bytes, str]:
+            if in_parts(path, path, self._options) is not None:
+                raise PictureError(f"{path}: too large to be shown in the memory that is left")
             picture = next(iter(read_pages(path)))
             scale = range_of(picture) if isinstance(asked, str) else asked
             low, high = scale if isinstance(scale, tuple) else (0, scale)
@@ -250,8 +252,6 @@ class _Server:
 
         def work(stop: threading.Event) -> Any:
             self._check_wanted(stop)
-            if in_parts(upload.source, upload.source, self._options) is not None:
-                raise PictureError(f"{upload.source}: too large to be looked at as a whole in the memory that is left")
             return look(upload.source)
 
         try:

@@ -15,6 +15,7 @@ from hush.errors import PictureError
 from hush.imaging.arrays import Range
 from hush.imaging.formats.tags import Data
 
+INCH = 0.0254  # metres
 SMALL = 64 * 2**20  # bytes; pixels that take no more are never a bomb
 INTACT = "Get an intact copy"
 EXPANSION = 2000  # no codec here packs a photograph tighter; deflate's own limit is 1032 to 1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import exact_palette, indexed, pillow_encode, pillow_image, pillow_pixels
-from hush.imaging.formats.picture import Metadata, Picture
+from hush.imaging.formats.picture import INCH, Metadata, Picture
 from hush.imaging.formats.previews import plain_xmp, refreshed
 
 QUALITY = 90  # where a file does not tell the quality that it was written with
@@ -46,14 +46,20 @@ def write_bmp(picture: Picture) -> bytes:
     """Write uint8 gray or RGB, with or without alpha, or gray of one bit."""
     if picture.kind == "RGB+alpha":
         return _bmp_with_alpha(picture)
-    return _encode_palette(picture, "bmp", dpi=picture.metadata.dpi)
+    return _encode_palette(picture, "bmp", dpi=_bmp_dpi(picture))
+
+
+def _bmp_dpi(picture: Picture) -> tuple[float, float] | None:
+    """Return the resolution, where a BMP's four bytes for pixels per metre hold it."""
+    dpi = picture.metadata.dpi
+    return dpi if dpi is not None and max(dpi) / INCH < 2**31 else None
 
 
 def _bmp_with_alpha(picture: Picture) -> bytes:
     """Write a BMP whose header (BITMAPV5HEADER) says that the fourth byte is alpha; Pillow's does not."""
     height, width = picture.size
     raster = np.ascontiguousarray(picture.pixels[::-1][..., [2, 1, 0, 3]]).tobytes()
-    metre = [round(value / 0.0254) for value in picture.metadata.dpi or (0, 0)]
+    metre = [round(value / INCH) for value in _bmp_dpi(picture) or (0, 0)]
     masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     header = struct.pack("<IiiHHIIiiII", 124, width, height, 1, 32, 3, len(raster), *metre, 0, 0)
     header += struct.pack("<4I4s", *masks, b"BGRs") + bytes(48) + struct.pack("<IIII", 4, 0, 0, 0)

@@ -15,7 +15,7 @@ from hush.errors import PictureError
 from hush.imaging.formats.codecs import exact_palette, squeezed, vips_decode, vips_image
 from hush.imaging.formats.colour import png_profile
 from hush.imaging.formats.marks import PNG_SIGNATURE as SIGNATURE
-from hush.imaging.formats.picture import INTACT, Metadata, Picture
+from hush.imaging.formats.picture import INCH, INTACT, Metadata, Picture
 from hush.imaging.formats.previews import RESOURCE, plain_xmp, refreshed, without_previews
 
 Chunk = tuple[bytes, bytes]  # type, content
@@ -25,7 +25,6 @@ IPTC_KEYWORDS = (b"Raw profile type iptc", b"Raw profile type 8bim")  # no chunk
 EXIF_KEYWORDS = (b"Raw profile type exif", b"Raw profile type APP1")  # before there was eXIf; ImageMagick still does
 XMP_TEXT = b"Raw profile type xmp"
 EXIF_HEAD = b"Exif\0\0"
-INCH = 0.0254  # metres
 LIMIT = 64 * 2**20  # bytes that a compressed profile or text may unfold to
 
 # On restored photographs 3 % larger than the best filter for each row at level 6, in half the time or less.
@@ -237,8 +236,9 @@ def _chunks(metadata: Metadata) -> tuple[Chunk, ...]:
     chunks = []
     if metadata.icc:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
-    if metadata.dpi:
-        chunks.append((b"pHYs", struct.pack(">IIB", *(round(value / INCH) for value in metadata.dpi), 1)))
+    metre = [round(value / INCH) for value in metadata.dpi or ()]
+    if metre and max(metre) < 2**32:
+        chunks.append((b"pHYs", struct.pack(">IIB", *metre, 1)))
     if metadata.exif:
         chunks.append((b"eXIf", metadata.exif))
     if metadata.xmp:
