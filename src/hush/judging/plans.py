@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ class RunPlan:
     start: RunPlan | str | None
     """The run that it starts from, weights, or None."""
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What decides the numbers that come out, as ten hexadecimal digits."""
         content = to_dict(self.recipe)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -288,6 +288,8 @@ class ByNoise:
 
     def __init__(self, open_named: Callable[[str], Restorer]) -> None:
         self._open = open_named
+        self._opening = threading.Lock()  # pictures are looked at in several threads
+        self._opened: Restorer | None = None
         self._photo = open_named("photo")
         self.overlap, self.align, self.tile = self._photo.overlap, self._photo.align, self._photo.tile
 
@@ -296,9 +298,11 @@ class ByNoise:
         """Return what runs, where, in words."""
         return self._photo.description
 
-    @cached_property
+    @property
     def _gaussian(self) -> Restorer:
-        return self._open("gaussian")
+        with self._opening:
+            self._opened = self._opened or self._open("gaussian")
+            return self._opened
 
     def suited(self, noise: NoiseEstimate | None) -> Restorer:
         """Return what restores a picture with such noise; None where its level is told."""
