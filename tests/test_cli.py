@@ -490,7 +490,7 @@ def test_pictures_of_formats_that_are_not_read_are_counted(folder, capsys):
     for name in ("a.jxl", "b.psd", "c.psd", "._c.psd", "notes.txt"):
         Path(name).write_bytes(b"x")
     assert run(["denoise", ".", "--weights", "identity"]) == 0
-    assert "left out 3 of .jxl, .psd, which hush does not read" in capsys.readouterr().err
+    assert "left out 3 pictures (.jxl, .psd) of formats that hush does not read" in capsys.readouterr().err
     assert run(["denoise", "cat.png", "--weights", "identity", "--overwrite"]) == 0
     assert "left out" not in capsys.readouterr().err
 

@@ -156,7 +156,8 @@ def _tell(result: FileResult | FileFailure | FileSkipped, request: Request) -> N
         told = {"error": request.bare(result.error)} if isinstance(result, FileFailure) else vars(result)
         skipped = {"skipped": True} if isinstance(result, FileSkipped) else {}
         target = {"target": PIPE} if request.silent and isinstance(result, FileResult) else {}
-        say_json({**told, "source": source, **target, **skipped}, stream=sys.stderr if request.silent else None)
+        line = {"source": source, **{k: v for k, v in told.items() if k != "source"}, **target, **skipped}
+        say_json(line, stream=sys.stderr if request.silent else None)
     elif request.silent:
         return
     elif isinstance(result, FileSkipped):
@@ -192,7 +193,8 @@ def _tell_unread(request: Request) -> None:
 
     if unread := find_unread(request.inputs, recursive=request.recursive):
         kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
-        complain(f"left out {len(unread)} of {kinds}, which hush does not read; convert them to PNG or TIFF")
+        count = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
+        complain(f"left out {count} ({kinds}) of formats that hush does not read; convert them to PNG or TIFF")
 
 
 def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
