@@ -17,7 +17,7 @@ from hush.cli.quick import PIPE
 from hush.errors import UsageError, WeightsError
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
-from hush.restoring.tiers import AUTO, choose_weights
+from hush.restoring.tiers import choose_weights
 
 FAILED = 1  # the exit code where pictures failed
 NOTHING = 0.05  # noise levels below it are shown as 0.0
@@ -163,9 +163,12 @@ def _tell(result: FileResult | FileFailure | FileSkipped, request: Request) -> N
     elif isinstance(result, FileSkipped):
         say(f"{source}: {result.target} exists, skipped")
     elif isinstance(result, FileResult):
+        from hush.restoring.weights import WEIGHTS
+
         level = "" if result.sigma is None else f"sigma {result.sigma:.1f}, "
         pages = "" if result.pages == 1 else f"{result.pages} pages, "
-        chosen = f"{result.weights}, " if result.weights and request.options.weights == AUTO else ""
+        shipped = result.weights and WEIGHTS.keys() >= set(result.weights.split(", "))  # paths would be long
+        chosen = f"{result.weights}, " if shipped else ""
         size = f"{chosen}{level}{pages}{result.megapixels:.2f} MP, {duration(result.seconds)}"
         say(f"{source} -> {result.target}  ({size})")
 
