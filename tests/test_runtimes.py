@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import locale
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +27,21 @@ SIZES = [(1, 1, 1), (1, 1, 7), (2, 5, 3), (1, 17, 33), (3, 40, 24)]  # N, H, W
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     return open_weights(write_tiny(tmp_path_factory.mktemp("runtimes") / "tiny.onnx"))
+
+
+def test_the_locale_is_the_one_before_when_the_last_has_compiled() -> None:
+    before, kept = locale.setlocale(locale.LC_ALL), module.KeptLocale()
+    try:
+        first, second = ExitStack(), ExitStack()
+        first.enter_context(kept)
+        locale.setlocale(locale.LC_CTYPE, "C")
+        second.enter_context(kept)
+        first.close()
+        assert locale.setlocale(locale.LC_CTYPE) == "C", "the second has not done yet"
+        second.close()
+        assert locale.setlocale(locale.LC_ALL) == before
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def batch(n: int, height: int, width: int, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ both float32, and returns ``restored`` (N, C, H, W) float32, for any N, H and W 
 from __future__ import annotations
 
 import importlib
+import locale
 import os
 import shutil
 import sys
@@ -197,6 +198,34 @@ _FIRST_CALL = Lock()
 together, and may wait for ever: one for Python's lock, the other, which has that, for the table's."""
 
 
+class KeptLocale:
+    """While any thread is within, the locale of the process may change; when the last one leaves it is as it was.
+
+    OpenVINO sets the locale C while it compiles and then the one before, which is C where two threads compile at once:
+    from then on Python would read and write texts as ASCII.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._within = 0
+        self._before = ""
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._within == 0:
+                self._before = locale.setlocale(locale.LC_ALL)
+            self._within += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0 and locale.setlocale(locale.LC_ALL) != self._before:
+                locale.setlocale(locale.LC_ALL, self._before)
+
+
+_LOCALE = KeptLocale()
+
+
 def _open_requests(weights: Weights, precision: str, threads: int | None, streams: int) -> tuple[SimpleQueue[Any], str]:
     """Compile weights; return what runs them, a request for each stream, and in words where."""
     openvino = _import_openvino()
@@ -210,7 +239,8 @@ def _open_requests(weights: Weights, precision: str, threads: int | None, stream
         options |= {"NUM_STREAMS": streams, "ENABLE_CPU_PINNING": False}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    compiled = _compile(core, weights, options)
+    with _LOCALE:
+        compiled = _compile(core, weights, options)
     idle: SimpleQueue[Any] = SimpleQueue()
     for _ in range(streams):
         idle.put(compiled.create_infer_request())
