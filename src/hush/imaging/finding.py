@@ -80,7 +80,7 @@ def _matches(name: str, recursive: bool, apart: Path | None = None) -> Iterator[
 
 
 def searched(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
-    """Return the folders among what inputs name, whose subfolders are made again in an output, the outermost first."""
+    """Return the folders among what inputs name, whose subfolders are made again in an output."""
     folders: list[Path] = []
     for name in [os.fspath(entry) for entry in inputs]:
         if os.path.isdir(name):
