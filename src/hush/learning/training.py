@@ -26,7 +26,7 @@ from hush.learning.patches import Ahead, Patches
 from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run, check_resumable, read_run_recipe
-from hush.learning.updating import NotFinite
+from hush.learning.updating import NotFinite, check_finite
 from hush.learning.validation import Accuracy, Validation, as_image, falls_short
 from hush.restoring.weights import Card
 
@@ -208,9 +208,7 @@ class Training:
         torch.manual_seed(self._seed(8, 0))  # dropout, and parts of one's own, may draw without a generator
         try:
             losses: dict[str, float] = self.method.step(batches, self._rngs(), self.step, share)
-            if not all(map(math.isfinite, losses.values())):
-                terms = ", ".join(f"{name} = {value:g}" for name, value in losses.items())
-                raise NotFinite(f"the loss is not finite ({terms})")
+            check_finite(losses)  # a method of one's own may update by itself
         except NotFinite as error:
             kept = f"; the last good state is {run.checkpoint}" if run and run.checkpoint.exists() else ""
             mend = "Lower optimiser.rate, raise optimiser.warmup or set optimiser.clip"

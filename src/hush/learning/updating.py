@@ -40,6 +40,13 @@ class NotFinite(TrainingError):
     """A loss or its gradient is no longer finite, so what would follow is not worth keeping."""
 
 
+def check_finite(terms: Mapping[str, float]) -> None:
+    """Raise NotFinite, with all of them, if a term of a loss is not finite."""
+    if not all(map(math.isfinite, terms.values())):
+        told = ", ".join(f"{name} = {value:g}" for name, value in terms.items())
+        raise NotFinite(f"the loss is not finite ({told})")
+
+
 class Updater:
     """A network's optimisers and its averaged copy.
 
@@ -67,9 +74,7 @@ class Updater:
         """
         means = {name: float(sum(float(part[name]) for part in terms) / len(terms)) for name in terms[0]}
         length = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip or math.inf)
-        if not all(map(math.isfinite, means.values())):
-            told = ", ".join(f"{name} = {value:g}" for name, value in means.items())
-            raise NotFinite(f"the loss is not finite ({told})")
+        check_finite(means)
         if not math.isfinite(length):
             raise NotFinite("the gradient of the loss is not finite")
         self.rate = rate_at(step, progress, self.config)
