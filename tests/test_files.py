@@ -590,7 +590,7 @@ def test_odd_files_return_with_their_metadata_or_are_refused_in_one_line(
     assert not any("\n" in message for message in refused.values())
     heif = [] if "heif" in WRITTEN else ["hopper.heif", "samplefilehub.heif"]
     assert set(refused) == {
-        "12bit.cropped.tif", "16bit.cropped.jp2", "broken.png", "broken_data_stream.png", "decompression_bomb.gif",
+        "12bit.cropped.tif", "broken.png", "broken_data_stream.png", "decompression_bomb.gif",
         "dispose_none.gif", "lab.tif", "mode_16bit.png", "multipage.tiff", "negative_size.ppm",
         "text_named.jpg", "truncated_image.png", "truncated_jpeg.jpg", "zero_bytes.png",
         "zero_width.gif",

@@ -108,6 +108,13 @@ FORMATS: dict[str, Format] = {
         decoding=4,
         encoding=4,
     ),
+    "jpeg2000": Format(
+        "JPEG 2000",
+        (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+        marks.is_jpeg2000,
+        HERE + "jpeg2000",
+        {"uint8": ALPHA, "uint16": GRAY},
+    ),
     "raw": Format("camera raw", marks.RAW_SUFFIXES, marks.is_raw, HERE + "raw", {}),
     # Nothing marks a TGA but its suffix.
     "tga": Format("TGA", (".tga",), lambda head: False, HERE + "pillow", {"uint8": ALPHA}, suffix="_tga"),
@@ -115,13 +122,12 @@ FORMATS: dict[str, Format] = {
 
 # What is recognised, but not read: a word of advice each.
 REFUSED: Mapping[str, tuple[str, tuple[bytes, ...], int]] = {
-    "JPEG 2000": ("convert it to PNG or TIFF", (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), 0),
     "JPEG XL": ("convert it to PNG or TIFF", (b"\0\0\0\x0cJXL ", b"\xff\x0a"), 0),
     "Photoshop": ("export it as TIFF or PNG", (b"8BPS",), 0),
     "PAM": ("convert it to PNG or TIFF", (b"P7\n",), 0),
     "PDF": ("export its pages as PNG", (b"%PDF",), 0),
 }
-UNREAD = (".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".psd", ".psb", ".pam")  # suffixes of such pictures
+UNREAD = (".jxl", ".psd", ".psb", ".pam")  # suffixes of such pictures
 TAKEN = f"{', '.join(entry.title for entry in FORMATS.values())} are"
 SUFFIXES: dict[str, str] = {suffix: name for name, entry in FORMATS.items() for suffix in entry.suffixes}
 

@@ -1,4 +1,4 @@
-"""The boxes of AVIF and HEIF (ISO/IEC 14496-12 and 23008-12), as far as they lead to what the picture is coded in."""
+"""The boxes that files consist of (ISO/IEC 14496-12); in AVIF and HEIF (23008-12) they lead to what is coded."""
 
 from __future__ import annotations
 
@@ -34,10 +34,13 @@ def coded_parts(data: bytes) -> list[Coded]:
     return [part for part in found if part.kind in CODED]
 
 
-def _boxes(data: bytes, start: int, end: int, *, skip: int = 0) -> dict[bytes, list[Place]]:
-    """Return where the boxes of each type lie."""
-    found: dict[bytes, list[Place]] = {}
-    at = start + skip
+def split(data: bytes, start: int, end: int) -> list[tuple[bytes, int, int]]:
+    """Return the boxes between two places: the type of each, and where its content begins and ends.
+
+    Raises ValueError for a box that reaches beyond the end.
+    """
+    found = []
+    at = start
     while at + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, at)
         head = 8
@@ -46,8 +49,16 @@ def _boxes(data: bytes, start: int, end: int, *, skip: int = 0) -> dict[bytes, l
         size = size or end - at
         if size < head or at + size > end:
             raise ValueError("a box that reaches beyond its parent")
-        found.setdefault(kind, []).append((at + head, at + size))
+        found.append((kind, at + head, at + size))
         at += size
+    return found
+
+
+def _boxes(data: bytes, start: int, end: int, *, skip: int = 0) -> dict[bytes, list[Place]]:
+    """Return where the boxes of each type lie."""
+    found: dict[bytes, list[Place]] = {}
+    for kind, at, stop in split(data, start + skip, end):
+        found.setdefault(kind, []).append((at, stop))
     return found
 
 

@@ -6,6 +6,7 @@ import struct
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 NPY = b"\x93NUMPY"
+CODESTREAM = b"\xff\x4f\xff\x51"  # a JPEG 2000 without boxes
 NETPBM = {b"P1": 1, b"P2": 1, b"P3": 3, b"P4": 1, b"P5": 1, b"P6": 3, b"Pf": 1, b"PF": 3}  # channels
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"mif2", b"msf1")
 RAW_MARKS = ((b"FUJIFILMCCD-RAW", 0), (b"IIRO", 0), (b"IIRS", 0), (b"MMOR", 0), (b"IIU\0", 0), (b"ftypcrx ", 4))
@@ -65,6 +66,11 @@ def is_heif(head: bytes) -> bool:
 def is_exr(head: bytes) -> bool:
     """Tell an OpenEXR by its first bytes."""
     return head.startswith(b"\x76\x2f\x31\x01")
+
+
+def is_jpeg2000(head: bytes) -> bool:
+    """Tell a JPEG 2000 by its first bytes."""
+    return head.startswith((b"\0\0\0\x0cjP  \r\n\x87\n", CODESTREAM))
 
 
 def is_raw(head: bytes) -> bool:

@@ -57,6 +57,17 @@ def netpbm(head: bytes) -> Size:
     return int(numbers[1]), int(numbers[0]), 3 if head[:2] in (b"P3", b"P6", b"PF") else 1, dtype
 
 
+def jpeg2000(head: bytes) -> Size:
+    """Read the size of a JPEG 2000: in the marker SIZ of its codestream, or the box before it."""
+    at = head.index(b"ihdr") + 4 if b"ihdr" in head else None
+    if at is not None:
+        height, width, channels, bits = struct.unpack_from(">IIHB", head, at)
+    else:
+        width, height, left, top, channels, bits = struct.unpack_from(">4I16xHB", head, 8)
+        width, height = width - left, height - top
+    return height, width, channels, "u1" if bits % 128 < 8 else "u2"
+
+
 SIZES: dict[str, Callable[[bytes], Size | None]] = {
     "webp": webp,
     "avif": boxed,
@@ -65,4 +76,5 @@ SIZES: dict[str, Callable[[bytes], Size | None]] = {
     "bmp": bmp,
     "tga": tga,
     "netpbm": netpbm,
+    "jpeg2000": jpeg2000,
 }
