@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from hush.imaging.metrics import psnr, to_eight_bit
 from hush.judging.evaluation import read_clean
-from hush.judging.protocol import processor
 from hush.learning.datasets import open_dataset, split
+from hush.restoring.machine import processor
 from hush.restoring.restorers import NetworkRestorer
 from hush.restoring.runtimes import Batch, Limits
 from hush.restoring.weights import Weights, open_weights

@@ -36,8 +36,9 @@ from hush.imaging.metrics import psnr, ssim, to_eight_bit
 from hush.imaging.pages import Page
 from hush.judging import markdown
 from hush.judging.intervals import bootstrap_interval
-from hush.judging.protocol import processor, versions
+from hush.judging.protocol import versions
 from hush.restoring.denoising import open_restorer
+from hush.restoring.machine import processor
 from hush.restoring.weights import WEIGHTS, open_weights
 
 Image = NDArray[np.float32]

@@ -27,13 +27,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from hush.imaging.finding import find_pictures
-from hush.judging.protocol import cores, processor
 from hush.learning.config import LengthConfig, Recipe, read_recipe
 from hush.learning.datasets import open_dataset
 from hush.learning.methods.supervised import Supervised
 from hush.learning.networks import build_network
 from hush.learning.patches import Ahead, Patches
 from hush.learning.training import train
+from hush.restoring.machine import cores, processor
 
 Lane = Generator[tuple[float, float], None, None]
 """Yields megapixels per second, and the share of the time spent waiting for data, of each stretch of work."""

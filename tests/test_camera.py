@@ -25,7 +25,7 @@ from hush.learning.developing import (
     undo_tone,
     zoom,
 )
-from hush.learning.levels import mean_level, measured_level, told_level
+from hush.learning.levels import measured_level, one_level, told_level
 from hush.learning.methods.supervised import Supervised
 from hush.learning.noise import Degradation
 from hush.learning.sensor import bayer_masks, demosaic_bilinear, demosaic_malvar, line_noise, mosaic, sensor_noise
@@ -278,7 +278,7 @@ def test_what_is_told_is_the_level_that_was_drawn():
     level = measured_level(noise)
     expected = 0.1 * torch.linspace(0.5, 1.5, 96)[24:72]
     assert torch.allclose(level[:, :, 24:72, 24:72].mean((0, 1, 2)), expected, rtol=0.06)
-    assert float(mean_level(level)[0, 0, 0, 0]) == pytest.approx(float(noise.std()), rel=0.05)
+    assert float(one_level(level)[0, 0, 0, 0]) == pytest.approx(float(noise.std()), rel=0.05)
     assert torch.equal(told_level(level, rng(), error=0, untold=0), level)
     many = torch.full((4000, 1, 1, 1), 0.1)
     told = told_level(many, rng(), error=0.2, untold=0.5)

@@ -419,7 +419,7 @@ def test_denoise_tells_programs_in_json(folder, capsys, tiny):
 def test_denoise_says_where_nothing_was_cleaned(folder, capsys, tiny):
     Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save("flat.png")
     assert run(["denoise", "flat.png", "--weights", tiny]) == 0
-    assert "no noise was found, so nothing was cleaned; --sigma 10" in capsys.readouterr().err
+    assert "no noise was found, so nothing was changed; --sigma 10" in capsys.readouterr().err
     assert run(["denoise", "flat.png", "cat.png", "-o", "out", "--weights", tiny]) == 0
     assert "in 1 of 2 pictures no noise was found" in capsys.readouterr().err
     assert run(["denoise", "flat.png", "--weights", tiny, "--sigma", "0", "--overwrite"]) == 0

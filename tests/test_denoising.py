@@ -305,7 +305,7 @@ def test_what_is_no_picture_is_refused(picture: np.ndarray, message: str, tiny: 
         ("gausian", WeightsError, "did you mean 'gaussian'"),
         ("classical:nml", UsageError, "did you mean 'nlm'"),
         ("missing.onnx", WeightsError, "no such file"),
-        ("nonet@missing.npz", UsageError, "'nonet' is no network"),
+        ("nonet@missing.npz", UsageError, "unknown network 'nonet'"),
         ("dncnn@missing.npz", WeightsError, "no such file"),
     ],
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import threading
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from conftest import HERE
 from hush.imaging.files import Metadata, Pages, Picture, read, read_pages, write, write_pages
 from hush.imaging.formats import avif, colour, jpeg, png, previews, webp
 from hush.imaging.formats.boxes import coded_parts
-from hush.imaging.formats.codecs import vips_image
+from hush.imaging.formats.codecs import silenced, vips_image
 from hush.imaging.formats.pillow import PillowCoding
 from hush.imaging.formats.quantisers import av1_quantiser
 from hush.imaging.formats.tags import directories
@@ -452,3 +454,21 @@ def test_each_pixel_of_a_gif_gets_the_nearest_colour_of_its_palette(narrow: bool
     distances = np.square(pixels[:, :, None] - palette).sum(3).min(2)  # (H, W)
     error, least = np.square(pixels - written).sum(2).mean(), distances.mean()
     assert error == least if narrow else error < least + 1
+
+
+def test_two_threads_that_silence_their_libraries_leave_stderr_where_it_was() -> None:
+    before = os.fstat(2)
+    inside = threading.Event()
+
+    def other() -> None:
+        with silenced():
+            inside.set()
+
+    with silenced():
+        thread = threading.Thread(target=other)
+        thread.start()
+        inside.wait(0.2)  # without a lock the other would keep what this one has put there
+    thread.join()
+    after = os.fstat(2)
+    assert inside.is_set()
+    assert (after.st_dev, after.st_ino, after.st_rdev) == (before.st_dev, before.st_ino, before.st_rdev)

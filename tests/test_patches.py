@@ -14,7 +14,7 @@ from conftest import shared_data
 from hush.errors import PictureError, RecipeError
 from hush.learning.config import DataConfig
 from hush.learning.datasets import Batch, Item, Squeezed, open_dataset
-from hush.learning.drawings import drawing
+from hush.learning.dead_leaves import drawing
 from hush.learning.patches import Ahead, Patches, PictureStore, _resize, read_source
 
 CPU = torch.device("cpu")

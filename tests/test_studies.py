@@ -14,9 +14,9 @@ from PIL import Image
 
 from hush.cli import run as run_cli
 from hush.errors import HushError, RecipeError, WeightsError
-from hush.judging.apart import check_apart
 from hush.judging.findings import Findings, RunFindings, protocol_words
 from hush.judging.judged import Ensemble, Judged, judge_run, open_judged_items
+from hush.judging.leakage import check_leakage
 from hush.judging.plans import plan_runs, read_study, shipped_studies
 from hush.judging.report import BEGIN, END, difference_tables, make_page, result_tables, save_report
 from hush.judging.study import check_study, run_study
@@ -86,7 +86,7 @@ def test_shipped_studies_are_right_but_for_the_data(name, setting, monkeypatch):
     check_study(study)
     assert plan_runs(study)
     if setting == "smoke":  # the only one whose data are here
-        check_apart(study, {name: open_judged_items(e) for name, e in study.evaluations.items()})
+        check_leakage(study, {name: open_judged_items(e) for name, e in study.evaluations.items()})
     assert study.title
     assert study.needs
     alone = [run for run in plan_runs(study) if not run.training.ensemble]  # an ensemble shares another's run
@@ -172,7 +172,7 @@ def test_pictures_that_are_judged_are_not_learnt_from_nor_chosen_by(photos, tmp_
 
     def check(*overrides):
         study = read_study(write(tmp_path, text), overrides=overrides)
-        check_apart(study, {name: open_judged_items(e) for name, e in study.evaluations.items()})
+        check_leakage(study, {name: open_judged_items(e) for name, e in study.evaluations.items()})
 
     check()
     with pytest.raises(

@@ -527,7 +527,7 @@ def test_data_is_not_the_limit(pictures, tmp_path):
 
 def test_the_run_is_plain_files(pictures, tmp_path):
     list(train(tiny(pictures, "length.steps=2"), tmp_path / "run"))
-    left = [path for path in Path(tmp_path / "run").rglob("*") if path.suffix == ".tmp"]
+    left = [path for path in Path(tmp_path / "run").rglob("*") if path.name.startswith(".")]
     assert not left
 
 

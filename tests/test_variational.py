@@ -69,8 +69,8 @@ def test_its_terms_are_those_of_the_recipe():
     ("change", "message"),
     [
         ({"network": "unet(width=4, depth=1)"}, "draws codes, such as vae"),
-        ({"method": "supervised"}, "'kl' is no loss"),
-        ({"loss": "l1 + kk"}, "'kk' is no loss"),
+        ({"method": "supervised"}, "unknown loss 'kl'"),
+        ({"loss": "l1 + kk"}, "unknown loss 'kk'"),
         ({"length": {}}, "no end"),
     ],
 )

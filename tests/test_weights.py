@@ -164,7 +164,7 @@ def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_an_unknown_name_brings_the_nearest() -> None:
-    with pytest.raises(WeightsError, match=r"'gausian' are no weights \(did you mean 'gaussian'\?"):
+    with pytest.raises(WeightsError, match=r"no weights are called 'gausian' \(did you mean 'gaussian'\?"):
         open_weights("gausian")
 
 

@@ -85,7 +85,7 @@ def find(table: Mapping[str, Any], name: str, kind: str) -> Any:
     if ":" in name:
         return load(name)
     raise UsageError(
-        f"{name!r} is no {kind}{nearest(name, table)}. Known: {', '.join(sorted(table))}, or module:attribute"
+        f"unknown {kind} {name!r}{nearest(name, table)}. Known: {', '.join(sorted(table))}, or module:attribute"
     )
 
 
@@ -162,7 +162,7 @@ def parse_call(text: str) -> Call:
     for item in _split(inner or "", ","):
         key, equals, value = item.partition("=")
         if not equals or not key.strip().isidentifier():
-            raise UsageError(f"{text!r}: {item.strip()!r} is no option=value")
+            raise UsageError(f"{text!r}: {item.strip()!r} is not of the form option=value")
         if key.strip() in options:
             raise UsageError(f"{text!r}: {key.strip()!r} is given twice")
         options[key.strip()] = parse_value(value.strip())

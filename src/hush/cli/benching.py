@@ -58,7 +58,7 @@ def bench(
         int | None, typer.Option(min=1, help="How many threads each peer may use. Default: all cores.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each of three pictures is timed.")] = 5,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures of each data set.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N pictures of each data set.")] = None,
     slow_pictures: Annotated[
         int,
         typer.Option(min=0, help="How many pictures of each data set peers that take minutes restore; 0 for all."),

@@ -18,9 +18,10 @@ CONTROL, MACHINE, FILES = "Control", "Machine", "Files"
 
 def weight_names() -> list[str]:
     """Return what completes --weights."""
+    from hush.restoring.classical import CLASSICAL
     from hush.restoring.weights import WEIGHTS
 
-    return [*WEIGHTS, "identity", "classical:nlm", "classical:tv", "classical:wavelet", "classical:median"]
+    return [*WEIGHTS, "identity", *(f"classical:{name}" for name in CLASSICAL)]
 
 
 WeightsOption = Annotated[

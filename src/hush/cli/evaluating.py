@@ -61,7 +61,7 @@ def evaluate(
         bool, typer.Option("--quantise", metavar=FLAG, help="Round noisy pictures to 8 bit; the field does not.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the noise that is added.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="Take only the first so many pictures of each data set.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Take only the first N pictures of each data set.")] = None,
     quality: QualityOption = "balanced",
     runtime: RuntimeOption = "auto",
     device: DeviceOption = "auto",
@@ -94,7 +94,7 @@ def evaluate(
         if word := choose_weights(name, quality).word:
             complain(word)
     json_file, csv_file = _checked(json), _checked(csv)
-    if json == csv is not None:
+    if json is not None and json == csv:
         raise UsageError(f"--json and --csv are both {json}; name two files, or - for one of them")
     with bar("judging") as show:
         report = judge(

@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hush.errors import HushError, MissingExtra
 from hush.names import find
+
+if TYPE_CHECKING:
+    from hush.judging.plans import Study
+    from hush.judging.search import Search
 
 Part = dict[str, str]
 
@@ -21,6 +25,7 @@ TABLES = {  # section: (module, table, what the options leave out)
     "metrics": ("hush.imaging.metrics", "METRICS", ("restored", "clean")),
     "datasets": ("hush.learning.datasets", "DATASETS", ("root",)),
     "methods": ("hush.learning.methods", "METHODS", ("recipe", "device")),
+    "runtimes": ("hush.restoring.runtimes", "RUNTIMES", ("weights", "device", "precision", "threads")),
 }
 
 
@@ -94,7 +99,12 @@ def _list_studies() -> list[Part]:
         from hush.judging.plans import read_study, shipped_studies
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    return [{"name": name, "options": "", "summary": read_study(name).title} for name in shipped_studies()]
+    return [{"name": name, "options": "", "summary": _needing(read_study(name))} for name in shipped_studies()]
+
+
+def _needing(plan: Study | Search) -> str:
+    """Return a title, and what time and machine it takes."""
+    return f"{plan.title} (needs {plan.needs})" if plan.needs else plan.title
 
 
 def _list_searches() -> list[Part]:
@@ -102,7 +112,7 @@ def _list_searches() -> list[Part]:
         from hush.judging.search import read_search, shipped_searches
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    return [{"name": name, "options": "", "summary": read_search(name).title} for name in shipped_searches()]
+    return [{"name": name, "options": "", "summary": _needing(read_search(name))} for name in shipped_searches()]
 
 
 SECTIONS: dict[str, Callable[[], list[Part]]] = {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 
 from hush.errors import HushError
+from hush.restoring.machine import cores, features, processor
 
 Findings = dict[str, dict[str, str]]
 
@@ -70,19 +69,9 @@ def _version(package: str) -> str:
 
 
 def _processor() -> dict[str, str]:
-    name, flags = platform.processor() or platform.machine(), set[str]()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                name = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags.update(value.split())
-    except OSError:  # no Linux
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    features = [title for flag, title in FEATURES.items() if flag in flags]
-    return {"name": name, "cores": str(cores), "features": ", ".join(features) or "not known", **_accelerator()}
+    found = features()
+    titles = ", ".join(title for flag, title in FEATURES.items() if flag in found)
+    return {"name": processor(), "cores": str(cores()), "features": titles or "not known", **_accelerator()}
 
 
 def _accelerator() -> dict[str, str]:

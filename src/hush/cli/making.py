@@ -1,4 +1,4 @@
-"""Commands for those who make denoisers: train, evaluate, export, list. All but list need torch."""
+"""The commands train, export and list, and what they share. All but list need torch."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def train(
     """
     need("torch", "train")
     from hush.cli.following import follow
-    from hush.learning.orders import read_order
+    from hush.learning.foreign import read_order
     from hush.learning.training import train as train_by
 
     order = read_order(recipe, settings or ())

@@ -188,7 +188,7 @@ def _tell_left_out(count: int) -> None:
     if count:
         these = "1 picture, the result" if count == 1 else f"{count} pictures, the results"
         why = "-hush in the name, or in the output folder"
-        complain(f"left out {these} of an earlier run ({why}); named alone it is restored again")
+        complain(f"left out {these} of an earlier run ({why}); name such a file explicitly to restore it again")
 
 
 def _tell_unread(request: Request) -> None:
@@ -210,7 +210,7 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
         where = (
             "no noise was found" if len(results) == 1 else f"in {clean} of {len(results)} pictures no noise was found"
         )
-        remarks.append(f"{where}, so nothing was cleaned; --sigma 10 cleans all the same")
+        remarks.append(f"{where}, so nothing was changed; --sigma 10 denoises anyway")
     remarks += dict.fromkeys(remark for result in results for remark in result.remarks)
     told = [(name, result.sigma) for result in results if result.sigma for name in (result.weights or "").split(", ")]
     for weights in dict.fromkeys(name for name, _ in told if name):
@@ -218,8 +218,7 @@ def _remarks(results: Sequence[FileResult], request: Request) -> list[str]:
         largest = _largest_sigma(weights)
         if largest is not None and level > largest:
             remarks.append(
-                f"sigma {level:.3g}: the weights {weights!r} were trained up to {largest:g}; "
-                "look well at what they make of more"
+                f"sigma {level:.3g}: the weights {weights!r} were trained up to {largest:g}; check the result carefully"
             )
     return remarks
 

@@ -77,8 +77,7 @@ def serve(
         threads=threads,
         max_memory=None if max_memory is None else read_bytes(max_memory),
     )
-    restorer = {"runtime": runtime, "device": device, "precision": precision, "threads": threads, "quality": quality}
-    open_restorer(weights, **restorer)  # type: ignore[arg-type]  # what cannot run is told now
+    open_restorer(weights, **options.opening)  # what cannot run is told now
     listener = _listen(host, port)
     alone = host in LOOPBACK
     app = create_app(options, max_upload=read_bytes(max_upload), hosts=LOOPBACK if alone else ("*",))

@@ -169,6 +169,21 @@ def colours_of(array: NDArray[Any], *, cmyk: bool = False) -> NDArray[Any]:
     return array[..., :-1] if array.ndim == 3 and array.shape[2] in (2, 4) and not cmyk else array
 
 
+def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return an image in [0, 1], clamped to that, as 8 bit."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def mean_around(image: NDArray[Any], reach: int) -> NDArray[Any]:
+    """Average (2 * reach + 1)^2 pixels of an image (H, W, C); past the border the edge is repeated."""
+    for axis in (0, 1):
+        size = image.shape[axis]
+        padded = np.pad(image, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode="edge")
+        parts = [padded[i : i + size] if axis == 0 else padded[:, i : i + size] for i in range(2 * reach + 1)]
+        image = np.add.reduce(parts) / np.float32(len(parts))
+    return image
+
+
 def luminance(image: NDArray[Any]) -> NDArray[Any]:
     """Return the luma (H, W) of an image (H, W, 1) or (H, W, 3), by ITU-R BT.601."""
     if image.shape[2] == 1:

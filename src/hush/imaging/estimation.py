@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.arrays import LUMA
+from hush.imaging.arrays import LUMA, mean_around
 from hush.imaging.brightness import fit_brightness
 from hush.imaging.spectra import PATCH, Patchwork, smallest, typical
 
@@ -44,8 +44,8 @@ TEXTURED = 1.5  # levels of 8 bit by which texture raises what half the size say
 ALIKE = 1.1  # times as strong as in each channel from which on noise counts as shared by the channels
 COARSER = 1.15  # times that white noise may seem stronger at half the size
 SMOOTHED = 0.8  # level of 8 bit at the finest below which a camera or a codec may have taken all that was there
-LUMPS, MOST_LUMPS = 0.5, 3.0  # levels of 8 bit at half the size between which what is left of it then lies; more is
-LUMPIER = 4.0  # texture, and so is less than so many times the finest. By the pairs of PolyU that may be learnt from
+LUMPS, MOST_LUMPS = 0.5, 3.0  # levels of 8 bit at half the size: what smoothing left lies between; more is texture
+LUMPIER = 4.0  # times the finest level: less than this is texture too (by PolyU's training pairs)
 UNEVEN = 0.6  # deviation of the energies of patches, by their median, from which on they show texture
 STRONG = 8.0  # level of 8 bit at the finest that cameras, which smooth, hardly leave
 TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
@@ -121,7 +121,7 @@ class NoiseEstimate:
         """
         if not self.varies:
             return self.told
-        values = 255 * _mean_around(image)
+        values = 255 * mean_around(image, SMOOTH)
         variances = values * np.asarray(self.gains, np.float32) + np.asarray(self.offsets, np.float32)
         return np.sqrt(np.maximum(variances, 0).mean(axis=2))
 
@@ -318,13 +318,3 @@ def _frequencies() -> tuple[Floats, Floats]:
     across = (np.arange(32) + 0.5) / 64  # cycles per pixel
     cosine = np.cos(2 * math.pi * across)
     return np.hypot.outer(across, across), np.add.outer(cosine, cosine) / 2
-
-
-def _mean_around(image: Floats) -> Floats:
-    """Average (2 * SMOOTH + 1)^2 pixels of an image (H, W, C); past the border the edge is repeated."""
-    for axis in (0, 1):
-        size = image.shape[axis]
-        padded = np.pad(image, [(SMOOTH, SMOOTH) if a == axis else (0, 0) for a in range(3)], mode="edge")
-        parts = [padded[i : i + size] if axis == 0 else padded[:, i : i + size] for i in range(2 * SMOOTH + 1)]
-        image = np.add.reduce(parts) / np.float32(len(parts))
-    return image

@@ -20,9 +20,9 @@ from hush.errors import HushError, MissingExtra, PictureError
 from hush.imaging.arrays import check_array, check_finite
 from hush.imaging.formats import FORMATS, HEAD, format_of, recognise
 from hush.imaging.formats.codecs import library_reason
+from hush.imaging.formats.conversion import converted
 from hush.imaging.formats.picture import INTACT, Format, Metadata, Pages, Picture
 from hush.imaging.formats.stacks import names_itself
-from hush.imaging.formats.travel import carried
 from hush.imaging.gaps import present
 from hush.names import nearest
 
@@ -91,8 +91,8 @@ def copy(source: str | os.PathLike[str], target: str | os.PathLike[str], *, over
     return path
 
 
-class Unchanged(Exception):  # no error: it ends the writing of what is copied instead
-    """Raised behind the last picture that is being written, where all are as they were."""
+class Unchanged(Exception):  # no error: it ends the writing
+    """Raised after the last picture if none has changed: the file is then copied instead."""
 
 
 def may_copy(source: Path, target: Path, like: Pages | Picture) -> bool:
@@ -288,7 +288,7 @@ def _encode(file: BinaryIO, name: str, pictures: Iterable[Picture], like: Pages,
         for picture in pictures:
             check_array(picture.pixels, cmyk=picture.cmyk)
             entry.check_holds(picture)
-            yield carried(picture, name)
+            yield converted(picture, name)
 
     entry.write_pages(file, checked(), like, path)
 

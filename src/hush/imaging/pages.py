@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from numpy.typing import NDArray
 
 from hush.errors import HushError, PictureError, UsageError
 from hush.imaging import charts
+from hush.imaging.arrays import to_bytes
+from hush.imaging.writing import whole
 
 Picture = NDArray[Any] | bytes
 Cell = str | float | None
@@ -206,12 +207,10 @@ class Page:
         Raises HushError if it cannot be written.
         """
         path = Path(path)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            unfinished.write_text(self.html(), encoding="utf-8")
-            os.replace(unfinished, path)
+            with whole(path) as unfinished:
+                unfinished.write_text(self.html(), encoding="utf-8")
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
             raise HushError(
                 f"{path}: cannot write the page ({error.strerror}); choose a folder that is yours"
             ) from error
@@ -319,7 +318,7 @@ def _eight_bit(image: NDArray[Any]) -> NDArray[np.uint8]:
         raise PictureError(f"an array {image.shape} of {image.dtype} is no picture; give (H, W) or (H, W, 1 to 4)")
     if image.dtype.kind in "ui":
         image = image / np.iinfo(image.dtype).max
-    eight = np.rint(np.clip(np.nan_to_num(image.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
+    eight = to_bytes(np.nan_to_num(image.astype(np.float32)))
     return eight[..., 0] if image.ndim == 3 and channels == 1 else eight
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.imaging.arrays import FULL_SCALES, Encoding, Range, decode
+from hush.imaging.arrays import FULL_SCALES, Encoding, Range, decode, to_bytes
+from hush.imaging.formats.conversion import turned
 from hush.imaging.formats.picture import Picture
-from hush.imaging.formats.travel import turned
 from hush.imaging.gaps import find_gaps, present, without_gaps
 from hush.imaging.ranges import value_range
 
@@ -52,7 +52,7 @@ def preview(picture: Picture, scale: Range | None = None) -> bytes:
     if encoding.alpha is not None:
         share = (encoding.alpha / FULL_SCALES[encoding.dtype.str[1:]]).astype(np.float32)[..., np.newaxis]
         image = image * share + (1 - share)
-    eight = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    eight = to_bytes(image)
     buffer = io.BytesIO()
     profile = None if picture.cmyk else picture.metadata.icc
     shown = Image.fromarray(eight[..., 0] if eight.shape[2] == 1 else eight)

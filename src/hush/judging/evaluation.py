@@ -51,8 +51,8 @@ def evaluate(
 
     Args:
         weights: names, files, ``NETWORK@FILE``, ``identity`` or ``classical:METHOD``; differences are to the first.
-        data: folders of clean pictures, which need degradations, or ``pairs:NOISY,CLEAN``, two folders whose
-            pictures carry the same names.
+        data: folders of clean pictures, which need degradations; ``pairs:NOISY,CLEAN``, two folders whose
+            pictures carry the same names; or ``sidd:FOLDER``, the validation blocks of SIDD.
         degradations: chains of noises such as ``gaussian(sigma=25)``.
         metrics: names of metrics, or ``module:attribute``.
         scenes: regular expression with one group, searched in a picture's path below its folder; pictures for

@@ -15,7 +15,7 @@ import torch
 from hush.judging.judged import Judged, Row
 from hush.judging.metrics import LOWER_IS_BETTER
 from hush.judging.plans import RunPlan, Study
-from hush.judging.protocol import processor, versions
+from hush.judging.protocol import versions
 from hush.judging.results import estimate, estimate_difference, finite, guard
 from hush.learning.checkpoints import load_state
 from hush.learning.config import Recipe
@@ -23,6 +23,7 @@ from hush.learning.methods import restores
 from hush.learning.networks import build_network
 from hush.learning.networks.sizes import Size
 from hush.learning.validation import is_blind
+from hush.restoring.machine import processor
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,11 @@ class Findings:
 
     @cached_property
     def summary(self) -> list[Row]:
-        """One per training and evaluation: n, each metric with its 95 % interval, that of the input, the gain in PSNR
-        over it with its interval, the origin's
-        figures and which of them are ``reached``, the means of single seeds, and a warning or None."""
+        """One per training and evaluation.
+
+        Each has n, every metric with its 95 % interval, that of the input, the gain in PSNR over it with its interval,
+        the origin's figures and which of them are ``reached``, the means of single seeds, and a warning or None.
+        """
         cells = ((name, evaluation) for evaluation in self.study.evaluations for name in self.study.trainings)
         return [self._summary(*cell) for cell in cells if self._judged(*cell)]
 

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from hush.errors import RecipeError
 from hush.imaging.metrics import psnr, sharpness, ssim, ssim_uniform, to_eight_bit
+from hush.imaging.writing import whole
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation
 from hush.learning.config import Recipe
@@ -121,9 +121,8 @@ def _content(view: Source | None) -> Any:
 def _keep(path: Path, judged: Judged) -> None:
     """Write what was found, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez_compressed(temporary, rows=np.array(json.dumps(judged.rows)), **judged.samples)  # type: ignore[arg-type]
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, rows=np.array(json.dumps(judged.rows)), **judged.samples)  # type: ignore[arg-type]
 
 
 def _judge(

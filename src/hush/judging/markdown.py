@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from hush.errors import HushError, UsageError
-from hush.judging.results import write_text
+from hush.imaging.writing import write_text
 
 PICTURE = "picture:"
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import os
 import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from hush.errors import UsageError
 from hush.imaging.metrics import METRICS
 from hush.judging.intervals import RESAMPLES
 from hush.names import find
+from hush.restoring.machine import cores, processor
 
 METRIC_WORDS = {
     "psnr": "PSNR in dB over all values of an image, channels together",
@@ -149,21 +148,6 @@ def metric_words(name: str) -> str:
         return METRIC_WORDS[name]
     documentation = inspect.getdoc(find(METRICS, name, "metric")) or ""
     return f"{name}: {documentation.splitlines()[0].rstrip('.')}" if documentation else name
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hush.imaging.pages import Page
+from hush.imaging.writing import write_text
 from hush.judging.findings import Findings, protocol_words
 from hush.judging.results import Row
-from hush.learning.runs import read_log, write_text
+from hush.learning.runs import read_log
 
 TITLES = {
     "psnr": "PSNR, dB",

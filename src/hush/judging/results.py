@@ -6,15 +6,13 @@ import csv as csv_format
 import io
 import json as json_format
 import math
-import os
-import tempfile
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hush.errors import HushError
 from hush.imaging.pages import Page
+from hush.imaging.writing import write_text
 from hush.judging.intervals import bootstrap_interval
 
 Row = dict[str, Any]
@@ -193,20 +191,3 @@ def finite(thing: Any) -> Any:
     if isinstance(thing, list | tuple):
         return [finite(value) for value in thing]
     return None if isinstance(thing, float) and not math.isfinite(thing) else thing
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file at once or not at all."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".hush-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(text)
-        os.chmod(temporary, 0o644)  # temporary files are private, reports are not
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise HushError(
-            f"{path}: cannot be written ({error.strerror or error}); name a file in a folder of yours"
-        ) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hush.errors import HushError, RecipeError, TrainingError, need
+from hush.imaging.writing import write_text
 from hush.judging.plans import RunPlan, TrainingPlan
 from hush.judging.study import train_into
 from hush.learning.checking import check_recipe
@@ -30,7 +31,7 @@ from hush.learning.config import (
 )
 from hush.learning.datasets import open_dataset
 from hush.learning.methods import restores
-from hush.learning.runs import read_log, write_text
+from hush.learning.runs import read_log
 from hush.learning.training import Progress
 from hush.names import nearest
 
@@ -138,7 +139,7 @@ class SearchProgress:
     """In the report that begins a trial, and in the last one: what the caller should know, or an empty text."""
 
     def __str__(self) -> str:
-        drawn = "  ".join(f"{key}={_short(value)}" for key, value in self.values.items())
+        drawn = "  ".join(f"{key}={short(value)}" for key, value in self.values.items())
         if self.trial is not None:
             figure = "" if self.trial.figure is None else f": {self.trial.figure:.4g}"
             return f"{self.share:4.0%}  trial {self.number} {self.trial.state}{figure}  {drawn}"
@@ -334,5 +335,6 @@ def _write_best(search: Search, trials: Iterable[Trial], folder: Path) -> None:
         write_text(folder / "best.json", json.dumps(to_dict(recipe), indent=2) + "\n")
 
 
-def _short(value: Any) -> str:
+def short(value: object) -> str:
+    """Return a value of a key, in three digits if it is no whole number."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

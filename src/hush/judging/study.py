@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from hush.errors import HushError
-from hush.judging.apart import check_apart
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import judge_run, open_judged_items
+from hush.judging.leakage import check_leakage
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation, RunPlan, Study, plan_runs
 from hush.learning.checking import check_recipe
@@ -70,7 +70,7 @@ def run_study(study: Study, out: str | Path, *, device: str = "auto") -> Generat
     runs = plan_runs(study)
     sizes = check_study(study)
     items = {name: open_judged_items(evaluation) for name, evaluation in study.evaluations.items()}
-    check_apart(study, items)
+    check_leakage(study, items)
     folders: dict[str, Path] = {}
     for run in runs:  # trainings that differ only in how they are judged share a run
         folders.setdefault(run.identity, Path(out) / "runs" / run.folder)

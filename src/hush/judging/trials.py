@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hush.imaging.pages import Page
 from hush.judging.report import TITLES, Table
-from hush.judging.search import Search, Span, Trial, best_trial
+from hush.judging.search import Search, Span, Trial, best_trial, short
 
 
 def trial_table(search: Search, trials: Sequence[Trial]) -> Table:
@@ -20,7 +20,7 @@ def trial_table(search: Search, trials: Sequence[Trial]) -> Table:
             "–" if trial.figure is None else f"{trial.figure:.3f}",
             str(max(trial.curve, default=0)),
             trial.state,
-            *(_written(trial.values.get(key)) for key in search.space),
+            *(short(trial.values.get(key)) for key in search.space),
         ]
         for trial in order
     ]
@@ -53,7 +53,7 @@ def make_trials_page(search: Search, trials: Sequence[Trial], note: str = "") ->
             page.scatter_plot(points, caption=key, x=key, y=figure, log_x=space.log)
         else:
             highest = {
-                _written(choice): max((t.figure or 0.0 for t in judged if t.values[key] == choice), default=None)
+                short(choice): max((t.figure or 0.0 for t in judged if t.values[key] == choice), default=None)
                 for choice in space
             }
             rows = [[choice, value] for choice, value in highest.items()]
@@ -61,7 +61,3 @@ def make_trials_page(search: Search, trials: Sequence[Trial], note: str = "") ->
     words = "Compared is the last validation of each trial; those that were ended early had fewer steps."
     words += f"\n\nNote: {note}." if note else ""
     return page.text(words)
-
-
-def _written(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

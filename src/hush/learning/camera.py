@@ -289,20 +289,20 @@ def read_out(
 def filter_views(noisy: Tensor, clean: Tensor, exposure: Exposure) -> tuple[Tensor, Tensor]:
     """Smooth, sharpen and resize both views alike."""
     luma, chroma = to_luma_chroma(torch.cat([noisy, clean]))
-    coloured, colours = blur(chroma, exposure.blotch.repeat(2, 1, 1, 1), BLOTCH).chunk(2)
+    both = exposure.only(torch.arange(len(noisy), device=noisy.device).repeat(2))
+    coloured, colours = blur(chroma, both.blotch, BLOTCH).chunk(2)
     chroma = torch.cat([colours + exposure.colour * (coloured - colours), colours])
     guide = luma[len(noisy) :]
     luma = smooth_and_sharpen(
         luma,
         guide.repeat(2, 1, 1, 1),
-        radius=exposure.radius.repeat(2, 1, 1, 1),
+        radius=both.radius,
         longest=COARSEST,
-        smoothing=exposure.smoothing.repeat(2, 1, 1, 1),
-        sharpening=exposure.sharpening.repeat(2, 1, 1, 1),
-        edge=exposure.edge.repeat(2, 1, 1, 1),
+        smoothing=both.smoothing,
+        sharpening=both.sharpening,
+        edge=both.edge,
     )
-    both = zoom(from_luma_chroma(luma, chroma), exposure.factor.repeat(2, 1, 1, 1))
-    noisy, clean = both.clamp(0, 1).chunk(2)
+    noisy, clean = zoom(from_luma_chroma(luma, chroma), both.factor).clamp(0, 1).chunk(2)
     return noisy, clean
 
 

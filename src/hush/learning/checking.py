@@ -25,6 +25,12 @@ def check_told(recipe: Recipe, limits: NetworkLimits) -> None:
         )
 
 
+def check_length(recipe: Recipe) -> None:
+    """Raise RecipeError for a training that would never end."""
+    if not any((recipe.length.steps, recipe.length.epochs, recipe.length.minutes)):
+        raise RecipeError("the recipe has no end: set length.steps, length.epochs or length.minutes")
+
+
 def note_idle_keys(recipe: Recipe, limits: NetworkLimits, *, mixed: bool, unused: Sequence[str] = ()) -> list[str]:
     """Return a note of each key that is set and does nothing here.
 
@@ -71,6 +77,5 @@ def check_recipe(recipe: Recipe) -> nn.Module:
         given = getattr(method, "own_terms", ())
         tried = torch.zeros(2, 1, 3, 32, 32)  # since some losses need a file
         Loss(recipe.loss, given=given)(*tried, **dict.fromkeys(given, torch.zeros(())))
-    if not any((recipe.length.steps, recipe.length.epochs, recipe.length.minutes)):
-        raise RecipeError("the recipe has no end: set length.steps, length.epochs or length.minutes")
+    check_length(recipe)
     return network

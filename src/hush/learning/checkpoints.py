@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hush.errors import WeightsError
+from hush.imaging.writing import whole
 
 _TENSOR = "__tensor__"
 
@@ -27,16 +27,12 @@ def save_state(path: str | Path, state: Any) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = _take_apart(state, "", tensors)
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
-        temporary.chmod(_usual_mode())
-        os.replace(temporary, target)
+        with whole(target) as temporary:
+            save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
+            temporary.chmod(_usual_mode())
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{target}: cannot be written ({error}). Free some space, or write elsewhere") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _usual_mode() -> int:

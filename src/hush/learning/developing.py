@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hush.imaging.arrays import LUMA
+
 RGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 XYZ_TO_CAMERA = (  # of four cameras; Brooks et al. 2019 mix these
     ((1.0234, -0.2969, -0.2266), (-0.5625, 1.6328, -0.0469), (-0.0703, 0.2188, 0.6406)),
@@ -19,7 +21,6 @@ XYZ_TO_CAMERA = (  # of four cameras; Brooks et al. 2019 mix these
     ((0.6596, -0.2079, -0.0562), (-0.4782, 1.3016, 0.1933), (-0.0970, 0.1581, 0.5181)),
 )
 HIGHLIGHT = 0.9  # luminance above which white balance is given up, so that what is white stays white
-BT601 = (0.299, 0.587, 0.114)
 LONGEST = 3  # deviations that a Gaussian kernel reaches
 TONES = 6  # knots from black to white
 RARE = 3e-3  # share of a picture; tones of so many pixels are shifted by about half
@@ -87,14 +88,14 @@ def take_tones(clean: Tensor, noisy: Tensor) -> Tensor:
 
 def to_luma_chroma(image: Tensor) -> tuple[Tensor, Tensor]:
     """Part colours into luma (N, 1, H, W) and the differences of red and blue to it (N, 2, H, W)."""
-    weights = torch.tensor(BT601, device=image.device, dtype=image.dtype).reshape(1, 3, 1, 1)
+    weights = torch.tensor(LUMA, device=image.device, dtype=image.dtype).reshape(1, 3, 1, 1)
     luma = (image * weights).sum(1, keepdim=True)
     return luma, torch.cat([image[:, :1] - luma, image[:, 2:] - luma], dim=1)
 
 
 def from_luma_chroma(luma: Tensor, chroma: Tensor) -> Tensor:
     """Join what `to_luma_chroma` parted."""
-    red, green, blue = BT601
+    red, green, blue = LUMA
     rest = -(red * chroma[:, :1] + blue * chroma[:, 1:]) / green
     return luma + torch.cat([chroma[:, :1], rest, chroma[:, 1:]], dim=1)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-import os
 import warnings
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hush.errors import WeightsError, need
+from hush.imaging.writing import whole
 from hush.restoring.runtimes import open_openvino
 from hush.restoring.weights import CARD_KEY, MULTIPLE, Card, Weights
 
@@ -69,17 +69,13 @@ def _write(graph: ModelProto, network: nn.Module, card: Card, target: Path) -> P
         bf16=_adds_residual(model) and bf16_is_harmless(network),
     )
     onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(model.SerializeToString())
-        compare(network, Weights(str(target), temporary, card))
-        os.replace(temporary, target)
+        with whole(target) as temporary:
+            temporary.write_bytes(model.SerializeToString())
+            compare(network, Weights(str(target), temporary, card))
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return target
 
 

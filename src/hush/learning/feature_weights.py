@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from hush.errors import HushError, WeightsError
+from hush.imaging.writing import whole
 from hush.learning.perceptual import FEATURES
 from hush.names import find
 from hush.restoring.weights import cache_folder
@@ -60,9 +61,8 @@ def convert(download: str | Path, name: str, folder: str | Path | None = None) -
     numbers = _arranged(_Arrays(io.BytesIO(content)).load(), features.state_dict())
     target = _folder(folder) / f"features-{name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    save_file(numbers, temporary, metadata=PROVENANCE)
-    temporary.replace(target)
+    with whole(target) as temporary:
+        save_file(numbers, temporary, metadata=PROVENANCE)
     return target
 
 

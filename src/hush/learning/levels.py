@@ -24,11 +24,6 @@ def measured_level(noise: Tensor) -> Tensor:
     return F.avg_pool2d(rows, (1, window), stride=1).clamp(min=0).sqrt()
 
 
-def mean_level(sigma_map: Tensor) -> Tensor:
-    """Return the deviation over each picture, as a map of one value."""
-    return sigma_map.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().expand_as(sigma_map)
-
-
 def one_level(noise: Tensor) -> Tensor:
     """Return the deviation over each picture of noise (N, C, H, W), as a map (N, 1, H, W) of one value."""
     level = noise.float().square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
@@ -51,7 +46,7 @@ def told_level(sigma_map: Tensor, rng: torch.Generator, *, error: float, untold:
     if error:
         one = torch.rand(shape, generator=rng, device=device) < 0.5
         wrong = torch.exp(error * torch.randn(shape, generator=rng, device=device))
-        sigma_map = wrong * torch.where(one, mean_level(sigma_map), sigma_map)
+        sigma_map = wrong * torch.where(one, one_level(sigma_map), sigma_map)
     if untold:
         silent = torch.rand(shape, generator=rng, device=device) < untold
         sigma_map = torch.where(silent, UNTOLD, sigma_map)

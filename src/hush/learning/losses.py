@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from hush.errors import UsageError
+from hush.imaging.metrics import K1, K2
 from hush.names import Call, check_options, find, parse_sum
-
-K1, K2 = 0.01, 0.03  # stabilise SSIM's two quotients; Wang et al. 2004
 
 
 def l1(restored: Tensor, clean: Tensor) -> Tensor:

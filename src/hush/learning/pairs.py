@@ -123,13 +123,15 @@ def _read_table(path: Path) -> dict[str, dict[str, str]]:
         head, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
     except (OSError, ValueError) as error:
         what = "no such file" if isinstance(error, FileNotFoundError) else "no table of pairs"
-        raise PictureError(f"{path}: {what}; it is text with a head, set, name and use, parted by TABs") from error
+        raise PictureError(
+            f"{path}: {what}; it must be text with a header line (set, name, use), separated by tabs"
+        ) from error
     uses: dict[str, dict[str, str]] = {}
     for line in lines:
         row = dict(zip(head, line, strict=False))
         if not {"set", "name", "use"} <= row.keys() or row["use"] not in ("train", "report"):
             raise PictureError(
-                f"{path}: cannot read {' '.join(line)!r}; a line has set, name, and train or report, parted by TABs"
+                f"{path}: cannot read {' '.join(line)!r}; a line has set, name, and train or report, separated by tabs"
             )
         uses.setdefault(row["set"], {})[row["name"]] = row["use"]
     return uses

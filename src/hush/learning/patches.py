@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hush.errors import PictureError, RecipeError
-from hush.imaging.arrays import decode, luminance
+from hush.imaging.arrays import decode, luminance, to_bytes
 from hush.imaging.files import Picture, read
 from hush.learning.config import DataConfig
 from hush.learning.datasets import Batch, Frozen, Item, Source, Squeezed
-from hush.learning.drawings import drawing
+from hush.learning.dead_leaves import drawing
 from hush.learning.noise import Degradation
+from hush.restoring.machine import cores
 
 Bytes = NDArray[np.uint8]
 Pixels = NDArray[Any]
@@ -106,7 +107,7 @@ def _to_bytes(picture: Picture) -> Bytes:
             f"its brightest value is {top:.3g} of full scale 1, its mean {mean:.3g}: the 8 bits that are kept in "
             "training would not hold it. Bring its values into the whole range of its type first (floats: 0 to 1)"
         )
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return to_bytes(image)
 
 
 def _squeeze(pixels: Bytes, size: int) -> Bytes:
@@ -326,5 +327,4 @@ class Ahead:
 
 
 def _spare_threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(16, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return max(1, min(16, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

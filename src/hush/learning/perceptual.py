@@ -150,8 +150,8 @@ def unit(features: Tensor) -> Tensor:
 def perceptual(restored: Tensor, clean: Tensor, *, network: str = "alexnet") -> Tensor:
     """Return the LPIPS distance by the features of ``network``: alexnet or vgg16.
 
-    A judge that was trained against is none: judge with ``lpips`` what learnt with vgg16, and with ``lpips_vgg16``
-    what learnt with alexnet. Gray pictures count as three equal channels. Zhang et al., CVPR 2018.
+    Do not judge by the features that were trained against: judge by ``lpips`` after vgg16, and by ``lpips_vgg16`` after
+    alexnet. Gray pictures count as three equal channels. Zhang et al., CVPR 2018.
 
     Raises WeightsError where the features are missing.
     """

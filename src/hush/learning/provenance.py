@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import torch
 
 from hush.learning.config import Recipe, to_dict
 from hush.learning.networks import NetworkLimits
+from hush.restoring.machine import processor
 from hush.restoring.weights import Card
 
 PLACES = re.compile(r"(?<=['\"@])/(?:[^'\"@;/]+/)*")  # of absolute paths in a specification, all but the last name
@@ -61,7 +61,7 @@ def describe(
 def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{processor()}, {torch.get_num_threads()} threads"
 
 
 def _commit() -> str:

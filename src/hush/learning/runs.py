@@ -13,7 +13,6 @@ RUN/checkpoint.safetensors  all that --resume needs
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hush.errors import TrainingError, need
+from hush.imaging.arrays import to_bytes
+from hush.imaging.writing import whole, write_text
 from hush.learning.checkpoints import load_state, no_weights, save_state
 from hush.learning.config import Recipe, to_dict
 from hush.learning.config import build as build_config
@@ -55,7 +56,8 @@ class Run:
         try:
             if not resume:
                 self._claim()
-            write_text(self.folder / "recipe.json", json.dumps(to_dict(recipe), indent=2))
+            with whole(self.folder / "recipe.json") as temporary:
+                temporary.write_text(json.dumps(to_dict(recipe), indent=2), encoding="utf-8")
         except OSError as error:
             reason = error.strerror or error
             raise TrainingError(f"{self.folder}: cannot be written ({reason}). Choose another --out") from error
@@ -129,13 +131,6 @@ def is_run(folder: Path) -> bool:
     return (folder / "log.jsonl").is_file() and (folder / "recipe.json").is_file()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
     """Return the entries of a run's log; a line cut off by a kill is left out."""
     path = Path(folder) / "log.jsonl"
@@ -180,7 +175,7 @@ def draw_grid(rows: Sequence[Sequence[Image]], path: Path) -> None:
         images = [np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image for image in row]
         drawn.append(np.concatenate([np.pad(i, ((0, edge), (0, edge), (0, 0)), constant_values=1) for i in images], 1))
     grid = np.concatenate(drawn, axis=0)
-    Pillow.fromarray(np.rint(np.clip(np.nan_to_num(grid), 0, 1) * 255).astype(np.uint8)).save(path)
+    Pillow.fromarray(to_bytes(np.nan_to_num(grid))).save(path)
 
 
 def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:

@@ -85,8 +85,8 @@ def read_numbers(source: str | Path) -> Numbers:
     return _read_onnx(open_weights(source).path)
 
 
-def read_origin(source: str | Path) -> dict[str, Any]:
-    """Return the name of weights and how they were trained, as far as their card tells.
+def read_start(source: str | Path) -> dict[str, Any]:
+    """Return the name of weights to start from and how they were trained, as far as their card tells.
 
     ``source`` as for `read_numbers`.
     """

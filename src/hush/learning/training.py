@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hush.errors import HushError, RecipeError, TrainingError
-from hush.learning.checking import check_told, note_idle_keys
+from hush.learning.checking import check_length, check_told, note_idle_keys
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe, changed_keys, to_dict
 from hush.learning.datasets import Batch, DataSet, open_dataset, split
@@ -165,7 +165,7 @@ class Training:
         self.step, self.pixels, self.best = 0, 0, -math.inf
         self.curve: list[tuple[float, float]] = []
         """Megapixels learnt from, and what the validation gave there: PSNR in dB, or a classifier's accuracy."""
-        self.origin: dict[str, Any] = {}
+        self.started_from: dict[str, Any] = {}
         self.elapsed = 0.0
 
     def look(self) -> list[list[NDArray[np.float32]]]:
@@ -232,11 +232,11 @@ class Training:
 
         A network with ``adopt(numbers)`` says what the numbers of a smaller form of itself are called in it.
         """
-        from hush.learning.torch_runtime import read_numbers, read_origin
+        from hush.learning.torch_runtime import read_numbers, read_start
 
         part, _, source = re.fullmatch(r"(?:([a-z_]\w*)(=))?(.+)", str(start), re.DOTALL).groups()  # type: ignore[union-attr]
         prefix = f"{part}." if part else ""
-        self.origin = read_origin(source) | ({"part": part} if part else {})
+        self.started_from = read_start(source) | ({"part": part} if part else {})
         numbers = {prefix + name: torch.as_tensor(value) for name, value in read_numbers(source).items()}
         if not part and (adopt := getattr(self.restorer.network, "adopt", None)):
             numbers = adopt(numbers)
@@ -264,7 +264,8 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Save all that --resume needs."""
-        state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed", "curve", "origin")}
+        state = {name: getattr(self, name) for name in ("step", "pixels", "best", "elapsed", "curve")}
+        state["origin"] = self.started_from
         state["best"] = self.best if math.isfinite(self.best) else None
         state["recipe"] = to_dict(self.recipe)
         state["method"] = getattr(self.method, "state", {})
@@ -288,7 +289,7 @@ class Training:
                 )
         self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
         self.best = -math.inf if state["best"] is None else state["best"]
-        self.curve, self.origin = state["curve"], state["origin"]
+        self.curve, self.started_from = state["curve"], state["origin"]
         if state.get("method"):
             self.method.state = state["method"]
         for name, updater in self.method.updaters.items():
@@ -344,7 +345,7 @@ class Training:
                 "hours": round(self.elapsed / 3600, 2),
                 "processes": self.processes.count,
                 "curve": self.curve,
-                **({"started_from": self.origin} if self.origin else {}),
+                **({"started_from": self.started_from} if self.started_from else {}),
             },
             figures=[{"data": "validation", "n": len(self.data.test), **figures}] if figures else [],
             device=self.processes.device,
@@ -398,9 +399,8 @@ class _Meter:
 
 def _planned_steps(recipe: Recipe, pictures: int) -> int:
     """Return the number of steps that steps and epochs allow; 0 where only minutes limit."""
+    check_length(recipe)
     limits = [recipe.length.steps] if recipe.length.steps else []
     if recipe.length.epochs:
         limits.append(math.ceil(recipe.length.epochs * pictures / recipe.data.batch))
-    if not limits and not recipe.length.minutes:
-        raise RecipeError("the recipe has no end: set length.steps, length.epochs or length.minutes")
     return min(limits) if limits else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.imaging.arrays import luminance
+from hush.imaging.arrays import luminance, mean_around
 from hush.restoring.options import DenoiseOptions
 
 Image = NDArray[np.float32]
@@ -54,7 +54,7 @@ def _with_detail(noisy: Image, restored: Image, share: np.float32) -> Image:
 def _fine(noisy: Image, restored: Image) -> Image:
     """Return the fine part of what was removed from the luminance, (H, W, 1), or from each ink."""
     removed = luminance(noisy - restored)[..., np.newaxis] if noisy.shape[2] == 3 else noisy - restored
-    return removed - _mean(_mean(removed))
+    return removed - mean_around(mean_around(removed, REACH), REACH)
 
 
 def _grain(noisy: Image, restored: Image) -> Image:
@@ -64,15 +64,5 @@ def _grain(noisy: Image, restored: Image) -> Image:
     all of it does; blotches, colour noise and the edges that a restorer softened do not.
     """
     fine = _fine(noisy, restored)
-    deviation = np.sqrt(_mean(_mean(np.square(fine))))
+    deviation = np.sqrt(mean_around(mean_around(np.square(fine), REACH), REACH))
     return np.asarray(fine * (GRAIN / np.maximum(deviation, GRAIN)), np.float32)
-
-
-def _mean(image: Image) -> Image:
-    """Average (2 * REACH + 1)^2 pixels; past the border the edge is repeated."""
-    for axis in (0, 1):
-        size = image.shape[axis]
-        padded = np.pad(image, [(REACH, REACH) if a == axis else (0, 0) for a in range(3)], mode="edge")
-        parts = [padded[i : i + size] if axis == 0 else padded[:, i : i + size] for i in range(2 * REACH + 1)]
-        image = np.add.reduce(parts) / np.float32(len(parts))
-    return image

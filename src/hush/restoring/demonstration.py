@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import HushError
-from hush.imaging.arrays import decode
+from hush.imaging.arrays import decode, to_bytes
 from hush.imaging.files import Picture, read, write
 from hush.imaging.metrics import psnr, ssim
 from hush.imaging.pages import Page
@@ -131,7 +131,7 @@ def demonstrate(weights: str = "auto", *, seed: int = 0) -> Iterator[Demonstrati
         clean = open_scene(scene)
         image = decode(clean)[0].astype(np.float64)
         degraded = scene.add_noise(image, np.random.default_rng([seed, number]))
-        noisy = np.rint(np.clip(degraded, 0, 1) * 255).astype(np.uint8)  # as a camera's file holds it
+        noisy = to_bytes(degraded)  # as a camera's file holds it
         started = time.perf_counter()
         restored = denoise(noisy, weights=weights)
         seconds = time.perf_counter() - started

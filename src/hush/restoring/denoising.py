@@ -89,14 +89,14 @@ def denoise(
         >>> restored = hush.denoise(noisy, sigma=25)  # doctest: +SKIP
     """
     options = DenoiseOptions(
-        sigma,
-        strength,
-        weights,
-        runtime,
-        device,
-        precision,
-        tile,
-        threads,
+        sigma=sigma,
+        strength=strength,
+        weights=weights,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        tile=tile,
+        threads=threads,
         keep_detail=keep_detail,
         keep_grain=keep_grain,
         only=only,
@@ -115,34 +115,15 @@ def _reopen(options: DenoiseOptions) -> Restorer:
     """Open a restorer, or take the one that an earlier call opened, unless its file has changed since."""
     path = Path(options.weights)
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    restorer = _remember(
-        os.fspath(options.weights),
-        options.runtime,
-        options.device,
-        options.precision,
-        options.tile,
-        options.threads,
-        options.quality,
-        stamp,
-    )
+    restorer = _remember(os.fspath(options.weights), stamp, **options.opening)
     if options.max_memory is not None:
         restorer.memory()  # whatever is counted later, the network is there already
     return restorer
 
 
 @lru_cache(maxsize=4)
-def _remember(
-    weights: str,
-    runtime: str,
-    device: str,
-    precision: str,
-    tile: int | None,
-    threads: int | None,
-    quality: str,
-    stamp: int,
-) -> Restorer:
-    options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "quality": quality}
-    return open_restorer(weights, **options, tile=tile, threads=threads)
+def _remember(weights: str, stamp: int, **opening: Any) -> Restorer:
+    return open_restorer(weights, **opening)
 
 
 def denoise_file(

@@ -15,7 +15,7 @@ from hush.errors import PictureError
 from hush.imaging.arrays import Range
 from hush.imaging.files import Unchanged, copy, may_copy, write_pages, written_as
 from hush.imaging.formats import FORMATS
-from hush.imaging.formats.travel import orientation_of
+from hush.imaging.formats.conversion import orientation_of
 from hush.imaging.gaps import present
 from hush.imaging.ranges import value_range
 from hush.restoring.options import DenoiseOptions
@@ -170,7 +170,7 @@ class FileWork:
         ]
         if len(found) == 1:
             return found
-        from hush.restoring.levels import settled, steady
+        from hush.restoring.steadying import settled, steady
 
         levels = [known.level for known in found]
         kinds = [known.noise is not None and known.noise.white for known in found]
@@ -187,7 +187,7 @@ class FileWork:
         """Return what is white in each of several pages of 16 bits; None where a page tells it by itself."""
         if len(pages) == 1 or self._options.range != "auto":
             return repeat(None)
-        from hush.restoring.levels import alike_whites
+        from hush.restoring.steadying import alike_whites
 
         whites: list[float | None] = []
         for page in pages:

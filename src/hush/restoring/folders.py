@@ -6,7 +6,6 @@ thread waits for another; large ones one by one, on all of it.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from hush.errors import MissingExtra, PictureError
 from hush.restoring.filework import DECODER, FileWork, Known
 from hush.restoring.large import SMALLEST_WORK
+from hush.restoring.machine import cores
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job
@@ -94,8 +94,8 @@ class _Line:
         alone: Callable[[Job], FileResult],
         progress: TellProgress | None,
     ) -> None:
-        most = MOST_JOBS if options.max_memory is None else 1  # who counts memory has less of it on the way
-        self._count = options.jobs or min(most, os.cpu_count() or 1)
+        most = MOST_JOBS if options.max_memory is None else 1  # with a limit of memory, fewer pictures are in flight
+        self._count = options.jobs or min(most, cores())
         self._options, self._restorer, self._alone, self._progress = options, restorer, alone, progress
         self._readers = ThreadPoolExecutor(self._count, "hush-read")
         self._writers = ThreadPoolExecutor(self._count, "hush-write")
@@ -133,7 +133,7 @@ class _Line:
     def _side_by_side(self) -> Restorer | None:
         """Return what restores small pictures, opened with the first; None where they are restored as all others.
 
-        So they are where memory is counted: of several at work nobody could say what each takes.
+        With a limit of memory they are not restored side by side: nobody could tell what each takes.
         """
         with self._opening:
             if not self._opened:

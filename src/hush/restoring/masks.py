@@ -52,8 +52,8 @@ def open_mask(
     if mask is None:
         return None
     from hush.imaging.files import read
+    from hush.imaging.formats.conversion import turned, unturned
     from hush.imaging.formats.picture import Picture
-    from hush.imaging.formats.travel import turned, unturned
 
     seen = ""
     if isinstance(mask, (str, os.PathLike)):
@@ -80,7 +80,7 @@ def open_mask_of(layout: Layout, mask: str | os.PathLike[str] | NDArray[Any] | N
 
     Raises PictureError as `open_mask` does.
     """
-    from hush.imaging.formats.travel import orientation_of
+    from hush.imaging.formats.conversion import orientation_of
     from hush.imaging.layouts import read_layout
 
     orientation = orientation_of(layout.picture)

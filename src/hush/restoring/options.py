@@ -36,12 +36,15 @@ class DenoiseOptions:
     auto goes by the noise of each picture, see `hush.restoring.restorers.ByNoise`.
     """
     runtime: str = "auto"
+    """auto, openvino, onnx or torch: what executes the weights."""
     device: str = "auto"
+    """auto, cpu, cuda or mps."""
     precision: str = "auto"
     """auto, fast or exact; see `hush.restoring.runtimes.open_runtime`."""
     tile: int | None = None
     """Largest side of the tiles in pixels; None is 1280, or less where memory is short."""
     threads: int | None = None
+    """Threads of the network; None for all cores."""
     overwrite: bool = False
     """Whether files that exist may be replaced."""
     keep_detail: float = 0.0
@@ -65,6 +68,11 @@ class DenoiseOptions:
     """Bytes of resident memory that the process may take; None is half of what is free."""
     quality: str = "balanced"
     """fast, balanced or best: which weights of their family; see `hush.restoring.tiers`."""
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """What `hush.restoring.restorers.open_restorer` is told beside the weights."""
+        return {name: getattr(self, name) for name in ("runtime", "device", "precision", "tile", "threads", "quality")}
 
     def __post_init__(self) -> None:
         if not isinstance(self.weights, (str, os.PathLike)):

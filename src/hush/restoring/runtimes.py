@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from hush.errors import MissingExtra, UsageError, WeightsError, need
 from hush.names import find
+from hush.restoring.machine import cores
 from hush.restoring.weights import MULTIPLE, Card, Weights, cache_folder
 
 Batch = NDArray[np.float32]
@@ -113,7 +114,7 @@ def open_runtime(
 
 
 def side_by_side(runtime: Runtime, count: int) -> Runtime | None:
-    """Return the same weights for so many callers at once; None where one caller keeps the machine busy.
+    """Return the same weights for ``count`` concurrent callers; None where one caller keeps the machine busy.
 
     For runtimes with a method of that name, which takes the number and returns a runtime.
     """
@@ -345,7 +346,7 @@ class ONNXRuntime:
         except Exception as error:  # its exceptions share no base class
             raise WeightsError(f"{weights.path}: ONNX Runtime cannot run it ({_last_line(error)})") from error
         self.limits = Limits.of(weights.card)
-        self.description = f"ONNX Runtime on the processor, {_threads(threads or os.cpu_count())}, f32"
+        self.description = f"ONNX Runtime on the processor, {_threads(threads or cores())}, f32"
 
     def __call__(self, noisy: Batch, sigma_map: Batch | None = None) -> Batch:
         """Restore a batch."""

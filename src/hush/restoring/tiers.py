@@ -51,7 +51,7 @@ def choose_weights(weights: str, quality: str = "balanced") -> Choice:
     if quality == "balanced":
         return Choice(weights)
     if weights == "identity" or weights.startswith("classical:"):
-        raise UsageError(f"{weights} has no tiers of quality, so {quality!r} cannot be had. Leave it balanced")
+        raise UsageError(f"{weights} comes in one quality, not {quality!r}. Leave out --quality")
     if weights not in FAMILIES:
         return Choice(weights, ensemble=quality == "best")
     wanted = FAMILIES[weights][quality]
@@ -80,7 +80,7 @@ class Ensemble:
         return f"{self._runtime.description}, mean of {len(VIEWS)} views"
 
     def side_by_side(self, count: int) -> Ensemble | None:
-        """Return the same for so many callers at once; None if the runtime knows no such thing."""
+        """Return the same for ``count`` concurrent callers; None if the runtime knows no such thing."""
         runtime = side_by_side(self._runtime, count)
         return Ensemble(runtime) if runtime else None
 

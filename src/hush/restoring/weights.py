@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hush.errors import UnknownWeights, UsageError, WeightsError
+from hush.imaging.writing import whole
 from hush.names import Range, nearest, parse_chain
 
 BUNDLED = Path(__file__).parent.parent / "weights"
@@ -178,7 +179,7 @@ def open_weights(name_or_path: str | Path) -> Weights:
     if path.suffix or len(path.parts) > 1:
         raise UnknownWeights(f"{text}: no such file. Weights with a name: {', '.join(WEIGHTS)}")
     raise UnknownWeights(
-        f"{text!r} are no weights{nearest(text, WEIGHTS)}. Known: {', '.join(WEIGHTS)}, or an .onnx file of hush"
+        f"no weights are called {text!r}{nearest(text, WEIGHTS)}. Known: {', '.join(WEIGHTS)}, or an .onnx file of hush"
     )
 
 
@@ -326,23 +327,20 @@ def _download(name: str, url: str, sha256: str | None, path: Path) -> None:
     import shutil
     import urllib.request
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=30) as source, open(temporary, "wb") as target:
-            shutil.copyfileobj(source, target)
-        if sha256 and not (found := _sha256(temporary)).startswith(sha256):
-            raise WeightsError(
-                f"weights {name!r}: {url} has checksum {found[:12]}, not {sha256[:12]}; try again, "
-                f"or install a newer hush"
-            )
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            with urllib.request.urlopen(url, timeout=30) as source, open(temporary, "wb") as target:
+                shutil.copyfileobj(source, target)
+            if sha256 and not (found := _sha256(temporary)).startswith(sha256):
+                raise WeightsError(
+                    f"weights {name!r}: {url} has checksum {found[:12]}, not {sha256[:12]}; try again, "
+                    f"or install a newer hush"
+                )
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"weights {name!r}: cannot download {url} ({error}). Fetch it elsewhere and save it as {path}"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -59,8 +59,8 @@ STATIC = {
 POLICY = "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 SAFE = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 TILE = 1024  # pixels a side, at most: one tile is how often progress is told, and how soon work is stopped
-OWN = "own"  # what weights that the server was started with are called, if they are none that ship
-WAIT = 0.5  # seconds between two looks at whether who asked is still there
+OWN = "own"  # the name of weights given at start-up that do not ship
+WAIT = 0.5  # seconds between two looks at whether the client is still there
 
 READERS: dict[str, Callable[[str], Any]] = {
     "weights": str,
@@ -76,7 +76,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 class Stopped(HushError):
-    """Who asked has gone."""
+    """The client has disconnected."""
 
 
 class TooLarge(HushError):

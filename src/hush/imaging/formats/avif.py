@@ -15,7 +15,8 @@ import numpy as np
 from hush.errors import PictureError
 from hush.imaging.formats.boxes import coded_parts
 from hush.imaging.formats.codecs import finer, least_quality, pillow_encode, pillow_image, vips, vips_decode, vips_image
-from hush.imaging.formats.colour import CURVES, PRIMARIES, profile
+from hush.imaging.formats.colour import signalled
+from hush.imaging.formats.conversion import turned
 from hush.imaging.formats.picture import Metadata, Pages, Picture, check_size
 from hush.imaging.formats.pillow import (
     EXIF,
@@ -33,7 +34,6 @@ from hush.imaging.formats.pillow import (
 from hush.imaging.formats.previews import plain_xmp, refreshed, upright
 from hush.imaging.formats.quantisers import av1_quantiser
 from hush.imaging.formats.tags import Data
-from hush.imaging.formats.travel import turned
 
 HEADERS = 65_536  # bytes in which the boxes lie
 PLAIN = {1, 2, 5, 6, 13}  # codes of BT.709, BT.601, sRGB and "not said" (ITU-T H.273)
@@ -111,11 +111,8 @@ def _read_deep(data: bytes, settings: Settings) -> Picture:
         raise PictureError("an AVIF sequence of more than 8 bits, or of wide gamut; convert it to single pictures")
     blobs = {name: image.get(name) for name in ("icc-profile-data", "exif-data", "xmp-data") if image.get_typeof(name)}
     icc, exif, xmp = (blobs.get(name) for name in ("icc-profile-data", "exif-data", "xmp-data"))
-    if icc is None and settings.signal and settings.signal[0] in PRIMARIES and settings.signal[1] in CURVES:
-        primaries, transfer = settings.signal
-        icc = profile(
-            PRIMARIES[primaries], CURVES[transfer], gray=pixels.ndim == 2, signal=bytes([primaries, transfer, 0, 1])
-        )
+    if icc is None and settings.signal:
+        icc = signalled(bytes([*settings.signal, 0, 1]), gray=pixels.ndim == 2)
     metadata = Metadata(
         icc=icc,
         exif=upright(exif.removeprefix(EXIF)) if exif else None,

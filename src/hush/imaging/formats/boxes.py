@@ -21,7 +21,7 @@ class Coded:
 def coded_parts(data: bytes) -> list[Coded]:
     """Return what the picture that a file shows is coded in: one part, or the tiles of a grid.
 
-    None where the boxes do not lead there. Alpha, thumbnails, depth and gain maps are not among them.
+    Empty where the boxes do not lead there. Alpha, thumbnails, depth and gain maps are not among them.
     """
     try:
         meta = _boxes(data, *_boxes(data, 0, len(data))[b"meta"][0], skip=4)

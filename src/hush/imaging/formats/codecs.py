@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import sys
+import threading
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -16,6 +20,7 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.formats.picture import check_size
 
+_SILENCED = threading.Lock()  # what is redirected belongs to the whole process
 VIPS_DTYPES = {"uchar": "u1", "ushort": "u2", "float": "f4"}
 
 
@@ -55,6 +60,20 @@ def vips_image(pixels: NDArray[Any], *, cmyk: bool = False) -> Any:
     else:
         interpretation = "b-w" if gray else "scrgb"
     return vips().Image.new_from_array(pixels).copy(interpretation=interpretation)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Let a library print nothing, by Python or past it: what is wrong comes as an exception too. One at a time."""
+    with _SILENCED, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        sys.stderr.flush()
+        before = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def library_reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Colour that a PNG states in numbers (cHRM, gAMA, cICP), as an ICC profile for formats that know only those."""
+"""Colours that a PNG (cHRM, gAMA, cICP), AVIF or HEIF (nclx) states in numbers, as an ICC profile."""
 
 from __future__ import annotations
 
@@ -60,9 +60,8 @@ CURVES: dict[int, Callable[[Doubles], Doubles]] = {  # ITU-T H.273, table 3: fro
 def png_profile(chunks: Mapping[bytes, bytes], *, gray: bool) -> bytes | None:
     """Return an ICC profile for what a PNG's chunks say; None for sRGB, or if they say nothing."""
     signal = chunks.get(b"cICP", b"")
-    if len(signal) == 4 and signal[0] in PRIMARIES and signal[1] in CURVES:
-        srgb = signal[0] == 1 and signal[1] == 13
-        return None if srgb else profile(PRIMARIES[signal[0]], CURVES[signal[1]], gray=gray, signal=signal)
+    if len(signal) == 4 and (found := signalled(signal, gray=gray)):
+        return None if signal[0] == 1 and signal[1] == 13 else found
     if b"sRGB" in chunks:
         return None
     gamma, places = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
@@ -76,6 +75,17 @@ def png_profile(chunks: Mapping[bytes, bytes], *, gray: bool) -> bytes | None:
     return profile(where, lambda v: v**exponent, gray=gray)
 
 
+def signalled(signal: bytes, *, gray: bool) -> bytes | None:
+    """Return a profile for the four bytes of cICP, of which the first two are primaries and transfer by ITU-T H.273.
+
+    None for numbers that are not known here.
+    """
+    primaries, transfer = signal[:2]
+    if primaries not in PRIMARIES or transfer not in CURVES:
+        return None
+    return profile(PRIMARIES[primaries], CURVES[transfer], gray=gray, signal=signal)
+
+
 def profile(
     where: Chromaticities, curve: Callable[[Doubles], Doubles], *, gray: bool = False, signal: bytes | None = None
 ) -> bytes:
@@ -86,7 +96,7 @@ def profile(
         matrix, adapted = _colorants(PRIMARIES[1])
     sampled = np.rint(np.clip(curve(np.linspace(0, 1, STEPS)), 0, 1) * 65_535).astype(">u2")
     response = b"curv" + struct.pack(">II", 0, STEPS) + sampled.tobytes()
-    tags = {b"desc": _words("Colours of a PNG"), b"cprt": _words("No copyright"), b"wtpt": _xyz(D50)}
+    tags = {b"desc": _words("Colours of the picture"), b"cprt": _words("No copyright"), b"wtpt": _xyz(D50)}
     tags[b"chad"] = b"sf32" + bytes(4) + _fixed(adapted.ravel())
     if gray:
         tags[b"kTRC"] = response

@@ -7,10 +7,7 @@ layers) stay as they are. Alpha is multiplied into the colours, so they are a pi
 from __future__ import annotations
 
 import io
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError, need
-from hush.imaging.formats.codecs import squeezed
+from hush.imaging.formats.codecs import silenced, squeezed
 from hush.imaging.formats.picture import INTACT, Picture, check_size
 
 COLOURS, GRAY = ("R", "G", "B"), ("Y",)
@@ -60,7 +57,7 @@ def read(data: bytes) -> Picture:
     """
     library = need("OpenEXR", "exr")
     try:
-        with _silent():
+        with silenced():
             headers = [part.header for part in library.File(io.BytesIO(data), header_only=True).parts]
             _check(headers, library, len(data))
             parts = library.File(io.BytesIO(data), separate_channels=True).parts
@@ -126,17 +123,3 @@ def _check(headers: list[dict[str, Any]], library: Any, nbytes: int) -> None:
     if not found:
         names = sorted({channel.name for header in headers for channel in header["channels"]})
         raise PictureError(f"an OpenEXR without channels R, G and B, or Y; it has {', '.join(names[:12])}. Rename them")
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Let the library print nothing, which it does by Python and past it: what is wrong is told in one line."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

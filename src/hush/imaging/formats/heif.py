@@ -15,7 +15,7 @@ import numpy as np
 from hush.errors import PictureError, need
 from hush.imaging.formats.boxes import coded_parts
 from hush.imaging.formats.codecs import finer, least_quality, squeezed
-from hush.imaging.formats.colour import CURVES, PRIMARIES, profile
+from hush.imaging.formats.colour import signalled
 from hush.imaging.formats.picture import INTACT, Metadata, Pages, Picture, check_size
 from hush.imaging.formats.previews import plain_xmp, refreshed
 from hush.imaging.formats.quantisers import hevc_quantiser
@@ -123,11 +123,9 @@ def _picture(image: Any, info: dict[str, Any], quality: int) -> Picture:
 
 def _signalled(signal: tuple[int, ...] | None, *, gray: bool) -> bytes | None:
     """Return a profile for colours stated in numbers; None for sRGB, or what is near to it."""
-    if signal is None or signal[0] not in PRIMARIES or signal[1] not in CURVES:
+    if signal is None or (signal[0] in (1, 5, 6) and signal[1] in (1, 6, 13)):
         return None
-    if signal[0] in (1, 5, 6) and signal[1] in (1, 6, 13):
-        return None
-    return profile(PRIMARIES[signal[0]], CURVES[signal[1]], gray=gray, signal=bytes([signal[0], signal[1], 0, 1]))
+    return signalled(bytes([*signal[:2], 0, 1]), gray=gray)
 
 
 def write(picture: Picture) -> bytes:

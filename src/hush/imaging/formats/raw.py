@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Lock
 
 from hush.errors import PictureError, need
-from hush.imaging.formats.codecs import library_reason
+from hush.imaging.formats.codecs import library_reason, silenced
 from hush.imaging.formats.marks import is_tiff
 from hush.imaging.formats.picture import INTACT, Metadata, Picture, check_size
 from hush.imaging.formats.tags import Data, Tag, directories, exif_stream
@@ -17,7 +13,6 @@ from hush.imaging.formats.tags import Data, Tag, directories, exif_stream
 ORIENTATION = 274
 KEPT = {270, 271, 272, ORIENTATION, 305, 306, 315, 33432, 34665, 34853}  # texts, orientation, EXIF and GPS
 SRGB_GAMMA = (2.4, 12.92)
-_SILENT = Lock()
 
 
 def read(data: Data) -> Picture:
@@ -30,7 +25,7 @@ def read(data: Data) -> Picture:
     data = data[:]
     exif = _exif(data)
     try:
-        with _silence(), library.imread(io.BytesIO(data)) as raw:
+        with silenced(), library.imread(io.BytesIO(data)) as raw:
             check_size(raw.sizes.height, raw.sizes.width, 3, "u2", len(data))
             pixels = raw.postprocess(
                 output_bps=16,
@@ -45,26 +40,8 @@ def read(data: Data) -> Picture:
     return Picture(pixels, format="raw", metadata=Metadata(exif=exif))
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep LibRaw from writing its warnings to the terminal; they come as exceptions too."""
-    with _SILENT, open(os.devnull, "wb") as nowhere:
-        before = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-
-
 def _exif(data: bytes) -> bytes | None:
     """Return the EXIF of camera raw that is built like a TIFF, if it says how the camera was held."""
     pages, _ = directories(data) if is_tiff(data[:4]) else ([], False)
     tags: dict[int, Tag] = {number: tag for number, tag in (pages[0] if pages else {}).items() if number in KEPT}
     return exif_stream(tags) if ORIENTATION in tags else None
-
-
-def write(picture: Picture) -> bytes:
-    """Refuse: camera raw is only read."""
-    raise PictureError("camera raw is read, not written. Name a .tif or .png file")

@@ -277,7 +277,7 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
             "are taken. Convert it to 16 unsigned bits"
         )
     if samples - COLOURS[photometric] not in ((0,) if photometric in (PALETTE, CMYK) else (0, 1)):
-        raise PictureError(f"{samples} channels; gray, RGB (each with or without alpha) and CMYK are taken. Part it")
+        raise PictureError(f"{samples} channels; gray, RGB (each with or without alpha) and CMYK are taken. Split them")
     return dtype, 3 if photometric == PALETTE else samples
 
 

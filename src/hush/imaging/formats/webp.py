@@ -28,7 +28,8 @@ Chunk = tuple[bytes, bytes]
 PROFILE, ALPHA, HAS_EXIF, HAS_XMP, MOVING = 0x20, 0x10, 0x08, 0x04, 0x02  # flags of the VP8X chunk
 REPLACE = 0x02  # flag of a frame: it is not blended with the one before
 CODED = (b"ALPH", b"VP8 ", b"VP8L")
-LONGEST = 2**24 - 1  # milliseconds and pixels that 24 bits hold
+LONGEST = 2**24 - 1  # milliseconds that 24 bits hold
+LARGEST = 2**14 - 1  # pixels a side that a coded picture has
 
 
 def read(data: bytes) -> Picture:
@@ -77,7 +78,7 @@ def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target
     first = next(shown)
     metadata = first.metadata
     (height, width), alpha = first.size, first.channels == 4
-    if max(height, width) > LONGEST:
+    if max(height, width) > LARGEST:
         raise PictureError(f"{width}x{height} pixels; a WebP's sides are at most 16383. Name a .tif file")
     behind = ((HAS_EXIF, b"EXIF", metadata.exif), (HAS_XMP, b"XMP ", metadata.xmp))
     flags = MOVING | (ALPHA if alpha else 0) | (PROFILE if metadata.icc else 0)

@@ -26,9 +26,10 @@ from hush.judging.bench.timing import megapixel, time_peers
 from hush.judging.bench.workers import Worker
 from hush.judging.evaluation import Case, cases, measure, open_chains, read_clean
 from hush.judging.pictures import JudgedData, open_data
-from hush.judging.protocol import Protocol, cores
+from hush.judging.protocol import Protocol
 from hush.judging.results import Report, Row
 from hush.names import find
+from hush.restoring.machine import cores
 
 Image = NDArray[np.float32]
 TellBench = Callable[[int, int, str], None]
@@ -67,7 +68,7 @@ class Plan:
     """How many pictures of each data set these restore, spread evenly; 0 for all."""
 
     def quickened(self) -> Plan:
-        """Return the plan of a run of seconds: one degradation, two pictures of a set, nobody slow."""
+        """Return the plan of a run of a few minutes: one degradation, two pictures of a set, nobody slow."""
         middle = self.degradations[len(self.degradations) // 2]
         return replace(self, degradations=(middle,), limit=min(self.limit or 2, 2), rounds=2, slow=False)
 
@@ -76,7 +77,7 @@ def bench(plan: Plan, progress: TellBench = lambda done, total, words: None) -> 
     """Measure our weights and their peers.
 
     ``progress`` is called with (done, total, what). Raises UsageError for degradations and data that do not fit,
-    WeightsError for own weights that there are not, PictureError for pictures that are missing.
+    WeightsError for unknown weights, PictureError for pictures that are missing.
     """
     for name, least in (("rounds", 1), ("slow_pictures", 0)):
         if (value := getattr(plan, name)) < least:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import MissingExtra
+from hush.imaging.arrays import to_bytes
 
 Image = NDArray[np.float32]
 
@@ -35,7 +36,7 @@ class OpenCV:
         from hush.imaging.estimation import estimate_noise
 
         level = estimate_noise(image).sigma if sigma is None else sigma
-        given = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+        given = to_bytes(image)
         h = NLM_STRENGTH * level
         if image.shape[2] == 1:
             restored = self._cv2.fastNlMeansDenoising(given, None, h, *NLM_WINDOWS)[..., np.newaxis]

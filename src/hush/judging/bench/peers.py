@@ -119,7 +119,7 @@ def line_up(
         converted: folder where their ONNX files are kept.
         slow: whether those that take minutes for a megapixel take part.
 
-    Raises WeightsError or UsageError for weights that there are not.
+    Raises WeightsError or UsageError for unknown weights.
     """
     found: list[Peer] = []
     missing: list[Missing] = []

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hush.errors import UsageError
+from hush.imaging.writing import write_text
 from hush.judging import markdown
-from hush.judging.results import Report, Row, write_text
+from hush.judging.results import Report, Row
 
 CHANNELS = {3: "colour", 1: "gray"}
 PARTS = ("plot", "colour", "gray", "ahead", "differences", "missing", "protocol")

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from hush.errors import HushError
 from hush.judging.bench.peers import Peer
 from hush.judging.protocol import versions
 from hush.names import load
+from hush.restoring.memory import highest
 
 Image = NDArray[np.float32]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -107,11 +107,8 @@ def _confine(threads: int) -> None:
 
 
 def _peak() -> int | None:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        pass
+    if highest():
+        return highest()
     try:
         import resource
     except ImportError:

@@ -25,8 +25,6 @@ PIXEL_TERMS = ("charbonnier", "l1", "log_mse", "mse")
 PATIENCE = 5  # steps that the critic may have in a row before the restorer gets its turn anyway
 OBJECTIVES = ("hinge", "non_saturating")
 
-Terms = dict[str, Tensor]
-
 
 class Adversarial(Supervised):
     """Learn a restorer against a critic: the restorer alone, the critic alone, then in turns.

@@ -2,9 +2,8 @@
 
 Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531; that a teacher should see
 the very picture that its pupil sees is from Beyer et al.: Knowledge distillation: A good teacher is patient and
-consistent, CVPR 2022, arXiv:2106.05237. A clean picture is one of many that a noisy one could have come from, and far
-from their mean, which is what a squared loss is least at; a teacher's answer is near that mean, so each step goes
-where many would have gone on average.
+consistent, CVPR 2022, arXiv:2106.05237. Many clean pictures could have given one noisy picture, and a squared loss is
+least at their mean. A teacher's answer is near that mean, so each step goes in the average direction.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Noise2Noise: learn from noisy pictures alone, bringing one noisy view close to another.
 
 Lehtinen, Munkberg, Hasselgren, Laine, Karras, Aittala, Aila: Noise2Noise: Learning Image Restoration without Clean
-Data, ICML 2018, arXiv:1803.04189. What a loss is least at for many noisy targets is what is learnt: their mean for
-``mse``, which is the clean picture where noise is zero on average, their median for ``l1``, which is the clean
+Data, ICML 2018, arXiv:1803.04189. A network learns the value that minimises the loss over many noisy targets: their
+mean for ``mse``, which is the clean picture where noise is zero on average, their median for ``l1``, which is the clean
 picture where most views show it.
 """
 

@@ -94,10 +94,7 @@ class Supervised:
         self.network.train()
         terms = []
         for batch, rng in zip(batches, rngs, strict=True):
-            task = self.pose(batch, rng)
-            with self.autocast():
-                restored = self.network(task.noisy, sigma_map=task.sigma_map, label=task.label)
-            total, parts = self.compare(restored.float(), task)
+            total, parts = self.try_task(self.pose(batch, rng), rng)
             (total / len(batches)).backward()
             terms.append({"loss": total.detach(), **parts})
         return self.updaters["network"].apply(step, progress, terms)
@@ -106,6 +103,12 @@ class Supervised:
         """Make of a batch what the network is given and what it should make of it."""
         noisy, sigma_map, target = self.degrade(batch, rng)
         return Task(noisy, sigma_map, batch.label, batch.clean if target is None else target)
+
+    def try_task(self, task: Task, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Restore, and return the loss and each of its terms."""
+        with self.autocast():
+            restored = self.network(task.noisy, sigma_map=task.sigma_map, label=task.label)
+        return self.compare(restored.float(), task)
 
     def compare(self, restored: Tensor, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms."""

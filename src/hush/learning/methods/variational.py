@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from hush.errors import RecipeError
 from hush.learning.config import Recipe
-from hush.learning.datasets import Batch
-from hush.learning.methods.supervised import Supervised
+from hush.learning.methods.supervised import Supervised, Task
 
 
 class Variational(Supervised):
@@ -36,21 +33,12 @@ class Variational(Supervised):
         if not getattr(network, "variational", False):
             raise RecipeError(f"method 'variational' needs a network that draws codes, such as vae; {spec} does not")
 
-    def step(
-        self, batches: Sequence[Batch], rngs: Sequence[torch.Generator], step: int, progress: float
-    ) -> dict[str, float]:
-        """Update once from the parts of a batch; return each term of the loss."""
-        self.network.train()
-        terms = []
-        for batch, rng in zip(batches, rngs, strict=True):
-            task = self.pose(batch, rng)
-            with self.autocast():
-                drawn = self.network(task.noisy, sigma_map=task.sigma_map, label=task.label, rng=rng)
-            divergence = kl(drawn.mean, drawn.log_variance) / task.target.numel()
-            total, parts = self.loss(drawn.restored.float(), task.target, kl=divergence)
-            (total / len(batches)).backward()
-            terms.append({"loss": total.detach(), **parts})
-        return self.updaters["network"].apply(step, progress, terms)
+    def try_task(self, task: Task, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Restore by codes that are drawn, and return the loss and each of its terms."""
+        with self.autocast():
+            drawn = self.network(task.noisy, sigma_map=task.sigma_map, label=task.label, rng=rng)
+        divergence = kl(drawn.mean, drawn.log_variance) / task.target.numel()
+        return self.loss(drawn.restored.float(), task.target, kl=divergence)
 
 
 def kl(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from hush.errors import UsageError
 
 @dataclass(frozen=True)
 class NetworkLimits:
-    """The limits of a restorer. Raises UsageError for channels that no picture has."""
+    """The limits of a network. Raises UsageError for channels that no picture has."""
 
     channels: int = 3
-    """Channels of the pictures it restores: 1 or 3."""
+    """Channels of the pictures it takes: 1 or 3."""
     sigma_map: bool = False
     """Whether it reads a noise-level map (N, 1, H, W) in [0, 1]."""
     overlap: int = 32

@@ -18,7 +18,7 @@ NO_EXIF = ("bmp", "gif", "netpbm", "tga")  # formats that cannot say how a pictu
 ACROSS, DOWN, TURNED = (2, 3, 6, 7), (3, 4, 7, 8), (5, 6, 7, 8)  # EXIF orientations that mirror, and swap the axes
 
 
-def carried(picture: Picture, name: str) -> Picture:
+def converted(picture: Picture, name: str) -> Picture:
     """Return a picture as it must be for another format, so that it looks there as in its own file.
 
     Colours into which alpha is multiplied (TIFF) are divided by it, values up to a maximum that the file states

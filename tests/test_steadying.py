@@ -12,8 +12,8 @@ from PIL import Image
 from hush.imaging.estimation import estimate_noise
 from hush.imaging.files import read_pages
 from hush.restoring.denoising import DenoiseOptions, denoise_file, denoise_files, open_restorer
-from hush.restoring.levels import alike_whites, settled, steady
 from hush.restoring.restorers import ByNoise
+from hush.restoring.steadying import alike_whites, settled, steady
 from tiny import darkening_numbers, write_tiny
 
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ Pictures = dict[Hashable, str]
 """What tells a picture from others, and its name."""
 
 
-def check_apart(study: Study, judged: Mapping[str, Sequence[Item]]) -> None:
+def check_leakage(study: Study, judged: Mapping[str, Sequence[Item]]) -> None:
     """See that no training learns from pictures that it is judged on, nor has its best weights chosen by them.
 
     What a training starts from counts as learnt, where it is of the same study.

@@ -8,7 +8,7 @@ from conftest import HERE
 from hush.cli import run
 from hush.errors import RecipeError
 from hush.learning.checking import check_recipe
-from hush.learning.orders import read_order
+from hush.learning.foreign import read_order
 from test_datasets import make_cifar100
 
 CONFIG = {"model": "U-net", "save_weight_path": None, "load_weigth_path": None, "datset": "STL10", "device": "cpu"}
