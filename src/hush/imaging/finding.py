@@ -12,9 +12,10 @@ from pathlib import Path
 from hush.errors import PictureError, UsageError
 from hush.imaging.files import _reason
 from hush.imaging.formats import SUFFIXES, UNREAD
-from hush.imaging.formats.marks import is_dng
+from hush.imaging.formats.tags import directories
 
 DIRECTORY = 2**20  # bytes in which the first directory of a DNG lies
+DNG_VERSION = 50706  # a tag of it
 MARK = "-hush"  # in the name of a restored picture that lies beside its source
 
 
@@ -124,9 +125,11 @@ def named_by_content(path: Path) -> Path:
 
     Returns its new path, or the old one.
     """
+    if path.suffix:
+        return path
     with path.open("rb") as file:
-        raw = not path.suffix and is_dng(file.read(DIRECTORY))
-    return path.rename(path.with_suffix(".dng")) if raw else path
+        pages, _ = directories(file.read(DIRECTORY))
+    return path.rename(path.with_suffix(".dng")) if pages and DNG_VERSION in pages[0] else path
 
 
 def written(path: Path) -> Path:

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import ModuleType
@@ -21,16 +21,42 @@ from hush.errors import HushError, PictureError
 from hush.imaging.formats import FORMATS, HEAD, recognise
 from hush.imaging.formats.codecs import VIPS_DTYPES, library_reason, vips
 from hush.imaging.formats.picture import INTACT, Picture, check_size
-from hush.imaging.windows import Layout, ReadRows
+from hush.imaging.formats.tags import first
 
 if TYPE_CHECKING:
     from hush.imaging.formats.jpeg import Segment
     from hush.imaging.formats.png import Chunk
     from hush.imaging.formats.tags import Tag
 
+ReadRows = Callable[[int, int], NDArray[Any]]  # (top, count) -> (count, W) or (count, W, C)
+
 JPEG_HEAD = 16 * 2**20  # bytes in which the first scan of a JPEG begins
 LARGEST_PART = 128 * 2**20  # bytes of a compressed strip or a row of tiles, which are decoded as a whole
 BASELINE = (0xC0, 0xC1)  # markers of frames that are coded from top to bottom
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How a file that can be read in parts holds its picture."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    picture: Picture
+    """Everything but the pixels; those are a few that stand for the others."""
+    open: Callable[[], ReadRows] | None
+    """Begin to read, at the top; None for what is only decoded as a whole."""
+    kind: str = ""
+    """What it is, in words."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Return the bytes of a row of pixels."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of all pixels."""
+        return self.shape[0] * self.row_bytes
 
 
 def read_layout(path: Path) -> Layout | None:
@@ -124,9 +150,9 @@ def _tiff_page(path: Path, data: mmap) -> Layout | None:
         return None
     tags = pages[0].tags
     wanted = (stacks.HEIGHT, stacks.WIDTH, stacks.SAMPLES, stacks.PLANAR, tiff.PHOTOMETRIC)
-    height, width, samples, planar, photometric = (tiff._number(tags, n, 1) for n in wanted)
-    dtype = np.dtype(tiff._layout(tags)[0])
-    check_size(height, width, samples, dtype, len(data), packed=tiff._packed(dtype.name))
+    height, width, samples, planar, photometric = (first(tags, n, 1) for n in wanted)
+    dtype = np.dtype(tiff.layout_of(tags)[0])
+    check_size(height, width, samples, dtype, len(data), packed=tiff.packed(dtype.name))
     shape = (height, width) if samples == 1 else (height, width, samples)
     part = _first_part(tags, height, width)
     multiplied = tiff.EXTRA_SAMPLES in tags and tags[tiff.EXTRA_SAMPLES].integers() == (tiff.MULTIPLIED,)
@@ -151,14 +177,14 @@ def _first_part(tags: Mapping[int, Tag], height: int, width: int) -> dict[int, T
 
     tiled = stacks.TILES in tags
     places, sizes = (stacks.TILES, stacks.TILE_BYTES) if tiled else (stacks.STRIPS, stacks.STRIP_BYTES)
-    place, size = tiff._number(tags, places, 0), tiff._number(tags, sizes, 0)
-    rows = min(tiff._number(tags, tiff.TILE_HEIGHT, height), height) if tiled else _rows_per_strip(tags, height)
-    columns = min(tiff._number(tags, tiff.TILE_WIDTH, width), width) if tiled else width
+    place, size = first(tags, places, 0), first(tags, sizes, 0)
+    rows = min(first(tags, tiff.TILE_HEIGHT, height), height) if tiled else _rows_per_strip(tags, height)
+    columns = min(first(tags, tiff.TILE_WIDTH, width), width) if tiled else width
     if not place or not size or not rows:
         return None
-    if not tiled and tiff._number(tags, stacks.COMPRESSION, 1) == 1:
+    if not tiled and first(tags, stacks.COMPRESSION, 1) == 1:
         size, rows = size // rows, 1
-    if rows * width * tiff._number(tags, stacks.SAMPLES, 1) * tiff._number(tags, stacks.BITS, 8) // 8 > LARGEST_PART:
+    if rows * width * first(tags, stacks.SAMPLES, 1) * first(tags, stacks.BITS, 8) // 8 > LARGEST_PART:
         return None
     changed = {
         stacks.HEIGHT: whole(rows),
@@ -171,9 +197,9 @@ def _first_part(tags: Mapping[int, Tag], height: int, width: int) -> dict[int, T
 
 
 def _rows_per_strip(tags: Mapping[int, Tag], height: int) -> int:
-    from hush.imaging.formats import stacks, tiff
+    from hush.imaging.formats import stacks
 
-    return min(tiff._number(tags, stacks.ROWS_PER_STRIP, height), height)
+    return min(first(tags, stacks.ROWS_PER_STRIP, height), height)
 
 
 def _jpeg(path: Path, file: BinaryIO) -> Layout | None:
@@ -185,11 +211,11 @@ def _jpeg(path: Path, file: BinaryIO) -> Layout | None:
         return None
     _, height, width, channels = struct.unpack(">BHHB", frame[:6])
     check_size(height, width, channels, "u1", _bytes(file))
-    segments = [(m, jpeg._without_previews(m, content)) for m, content in segments]
-    coding = jpeg._coding(segments)
+    segments = [(m, jpeg.preview_free(m, content)) for m, content in segments]
+    coding = jpeg.coding_of(segments)
     shape = (height, width) if channels == 1 else (height, width, channels)
     picture = Picture(
-        np.zeros((1, 1, *shape[2:]), "u1"), format="jpeg", metadata=jpeg._metadata(segments), coding=coding
+        np.zeros((1, 1, *shape[2:]), "u1"), format="jpeg", metadata=jpeg.metadata_of(segments), coding=coding
     )
     if marker not in BASELINE or channels not in (1, 3) or coding.stored_rgb or _has_more(file, segments, scan):
         kind = "a progressive JPEG" if coding.progressive else "a JPEG of this kind"

@@ -190,7 +190,7 @@ def _quality(coding: jpeg.JpegCoding | None) -> int:
     pixels = vips_image(np.zeros((16, 16) if len(coding.tables) == 1 else (16, 16, 3), np.uint8))
 
     def fine(quality: int) -> bool:
-        tables = jpeg._coding(jpeg.split(pixels.jpegsave_buffer(Q=quality))[0]).tables
+        tables = jpeg.coding_of(jpeg.split(pixels.jpegsave_buffer(Q=quality))[0]).tables
         return bool((np.array(tables) <= np.array(coding.tables)).all())
 
     return least_quality(fine)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.formats.picture import Picture
+from hush.imaging.layouts import Layout, ReadRows
 from hush.imaging.tiles import Tile
-
-ReadRows = Callable[[int, int], NDArray[Any]]  # (top, count) -> (count, W) or (count, W, C)
 
 PIECE = 4 * 2**20  # bytes that are decoded at a time
 
@@ -42,30 +38,6 @@ class ArrayWindows:
     def window(self, tile: Tile) -> NDArray[Any]:
         """Return a view of the part inside a tile."""
         return self.array[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """How a file that can be read in parts holds its picture."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    picture: Picture
-    """Everything but the pixels; those are a few that stand for the others."""
-    open: Callable[[], ReadRows] | None
-    """Begin to read, at the top; None for what is only decoded as a whole."""
-    kind: str = ""
-    """What it is, in words."""
-
-    @property
-    def row_bytes(self) -> int:
-        """Return the bytes of a row of pixels."""
-        return math.prod(self.shape[1:]) * self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of all pixels."""
-        return self.shape[0] * self.row_bytes
 
 
 class FileWindows:

@@ -16,7 +16,7 @@ from hush.restoring.options import DenoiseOptions
 from hush.restoring.working import look_for_noise, scene_of
 
 if TYPE_CHECKING:
-    from hush.imaging.windows import Layout
+    from hush.imaging.layouts import Layout
 
 
 def estimate_file(path: Path) -> dict[str, Any]:

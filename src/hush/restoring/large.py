@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import HushError, PictureError
+from hush.imaging.layouts import Layout
 from hush.imaging.tiles import Tile
-from hush.imaging.windows import Layout
 from hush.restoring.memory import allowed, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.arrays import FULL_SCALES, Range, check_array, check_finite, colours_of, decode, luminance
+from hush.imaging.layouts import Layout
 from hush.imaging.ranges import value_range
 from hush.imaging.tiles import Tile, cut
-from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
+from hush.imaging.windows import ArrayWindows, FileWindows, Windows
 
 if TYPE_CHECKING:
     from hush.imaging.formats.picture import Picture

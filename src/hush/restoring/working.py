@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, shown
 from hush.imaging.gaps import bridge, find_gaps, present, without_gaps
+from hush.imaging.layouts import Layout
 from hush.imaging.ranges import value_range
 from hush.imaging.tiles import Tile, cut, run_blocks
-from hush.imaging.windows import ArrayWindows, FileWindows, Layout, Windows
+from hush.imaging.windows import ArrayWindows, FileWindows, Windows
 from hush.restoring.controls import CONTEXT, control
 from hush.restoring.masks import Mask, open_mask, open_mask_of
 from hush.restoring.memory import allowed, resident

@@ -67,13 +67,13 @@ def read(data: bytes) -> Picture:
     """Read a gray, RGB or CMYK JPEG; 255 is full ink."""
     pixels, image = _decode(data)
     segments, scan = split(data)
-    segments = [(marker, _without_previews(marker, content)) for marker, content in segments]
+    segments = [(marker, preview_free(marker, content)) for marker, content in segments]
     return Picture(
         pixels,
         format="jpeg",
         cmyk=image.interpretation == "cmyk",
-        metadata=_metadata(segments),
-        coding=_with_trailer(_coding(segments), data, scan),
+        metadata=metadata_of(segments),
+        coding=_with_trailer(coding_of(segments), data, scan),
     )
 
 
@@ -196,7 +196,7 @@ def _pointing(data: bytes, coding: JpegCoding) -> bytes:
     return bytes(out)
 
 
-def _without_previews(marker: int, content: bytes) -> bytes:
+def preview_free(marker: int, content: bytes) -> bytes:
     """Drop previews of the noisy picture from a segment, but for EXIF's, which is made anew in the end."""
     if marker == APP13 and content.startswith(PHOTOSHOP):
         return PHOTOSHOP + without_previews(content[len(PHOTOSHOP) :])
@@ -225,7 +225,7 @@ def _tables(coding: JpegCoding, cmyk: bool) -> list[list[int]] | None:
     return [list(table) for table in tables] or None
 
 
-def _coding(segments: list[Segment]) -> JpegCoding:
+def coding_of(segments: list[Segment]) -> JpegCoding:
     """Read how the pixels are coded from the tables and the frame header."""
     quantisers: dict[int, Table] = {}
     frame, marker, restart = b"", 0, 0
@@ -283,7 +283,7 @@ def _subsampling(factors: list[int]) -> str:
     return {0x21: "4:2:2", 0x22: "4:2:0"}.get(factors[0], "4:4:4")
 
 
-def _metadata(segments: list[Segment]) -> Metadata:
+def metadata_of(segments: list[Segment]) -> Metadata:
     """Read what other formats can take over."""
     exif = xmp = dpi = None
     icc: dict[int, bytes] = {}

@@ -15,7 +15,6 @@ RAW_SUFFIXES = (
     *(".orf", ".rw2", ".raf", ".pef", ".srw", ".3fr", ".iiq"),
 )
 CR2 = (b"CR\x02", 8)
-DNG_VERSION = 50706  # a tag
 
 
 def is_png(head: bytes) -> bool:
@@ -76,14 +75,6 @@ def is_jpeg2000(head: bytes) -> bool:
 def is_raw(head: bytes) -> bool:
     """Tell camera raw by its first bytes; most kinds look like TIFF, and are told by their suffix."""
     return any(head.startswith(mark, at) for mark, at in RAW_MARKS) or (is_tiff(head) and head.startswith(*CR2))
-
-
-def is_dng(head: bytes) -> bool:
-    """Tell a DNG by its first directory, which says a version, where that lies among the first bytes."""
-    from hush.imaging.formats.tags import directories
-
-    pages, _ = directories(head)
-    return bool(pages) and DNG_VERSION in pages[0]
 
 
 def is_tiff(head: bytes) -> bool:

@@ -25,6 +25,7 @@ from hush.imaging.formats.tags import (
     append_directory,
     byte_order,
     directories,
+    first,
     in_order,
     is_big,
     subdirectories,
@@ -87,7 +88,7 @@ def hidden_planes(tags: Mapping[int, Tag]) -> int:
 
     Raises PictureError for those of other programs, which lie otherwise.
     """
-    slices = (tags[DEPTH].integers() or (1,))[0] if DEPTH in tags else 1
+    slices = first(tags, DEPTH, 1)
     planes = tags[METAMORPH].count if METAMORPH in tags else 1
     if slices > 1 or planes > 1:
         kind = f"a volume of {slices} slices" if slices > 1 else f"a MetaMorph stack of {planes} planes"
@@ -102,7 +103,7 @@ def _tifffile_planes(tags: Mapping[int, Tag]) -> int:
         values = math.prod(noted["shape"]) if noted["truncated"] else 0
     except (ValueError, TypeError, KeyError):
         return 1
-    width, height, samples = ((tags[n].integers() or (1,))[0] if n in tags else 1 for n in (WIDTH, HEIGHT, SAMPLES))
+    width, height, samples = (first(tags, n, 1) for n in (WIDTH, HEIGHT, SAMPLES))
     return int(values // max(1, width * height * samples))
 
 
@@ -116,8 +117,8 @@ def _all_told(tags: Mapping[int, Tag]) -> Mapping[int, Tag]:
 
 def _virtual_planes(tags: Mapping[int, Tag], count: int, file_bytes: int) -> list[Page]:
     """Return the planes that lie one behind the other, of which only the first has a directory."""
-    numbers = {n: (tags[n].integers() or (0,))[0] for n in (WIDTH, HEIGHT, BITS, STRIPS) if n in tags}
-    samples = (tags[SAMPLES].integers() or (1,))[0] if SAMPLES in tags else 1
+    numbers = {n: first(tags, n, 0) for n in (WIDTH, HEIGHT, BITS, STRIPS) if n in tags}
+    samples = first(tags, SAMPLES, 1)
     size = numbers.get(WIDTH, 0) * numbers.get(HEIGHT, 0) * samples * numbers.get(BITS, 8) // 8
     start = numbers.get(STRIPS, 0)
     if COMPRESSION in tags and tags[COMPRESSION].integers() != (1,):

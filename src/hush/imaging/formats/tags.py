@@ -81,6 +81,12 @@ def byte_order(data: Data) -> Literal["<", ">"]:
     return "<" if data[:2] == b"II" else ">"
 
 
+def first(tags: Mapping[int, Tag], number: int, default: int) -> int:
+    """Return the first whole number of a tag, or the default where there is none."""
+    values = tags[number].integers() if number in tags else ()
+    return values[0] if values else default
+
+
 def directories(data: Data, *, limit: int = 1) -> tuple[list[dict[int, Tag]], bool]:
     """Read the first directories of a TIFF, at most ``limit``, and whether it is a BigTIFF.
 

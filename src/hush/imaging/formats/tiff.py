@@ -60,6 +60,7 @@ from hush.imaging.formats.tags import (
     byte_order,
     directories,
     exif_stream,
+    first,
     forget,
     in_order,
     is_big,
@@ -137,7 +138,7 @@ def read_pages(data: Data) -> Pages:
 
     def pictures() -> Iterator[Picture]:
         for page in found:
-            tags, masking = page.tags, _number(page.tags, PHOTOMETRIC, 1) == MASK
+            tags, masking = page.tags, first(page.tags, PHOTOMETRIC, 1) == MASK
             if masking:
                 tags = {**tags, PHOTOMETRIC: whole(BLACK_IS_ZERO, kind=SHORT)}
             alone = extract(data, tags) if masking or len(found) > 1 else bytes(data)
@@ -152,24 +153,24 @@ def read_pages(data: Data) -> Pages:
 
 def _picture(data: bytes, page: Page, tags: Mapping[int, Tag], big: bool) -> Picture:
     """Decode a page that has been made a TIFF of its own."""
-    dtype, samples = _layout(tags)
-    height, width = _number(tags, HEIGHT, 0), _number(tags, WIDTH, 0)
-    check_size(height, width, samples, dtype, len(data), packed=_packed(dtype))
-    masking = _number(tags, PHOTOMETRIC, 1) == MASK
+    dtype, samples = layout_of(tags)
+    height, width = first(tags, HEIGHT, 0), first(tags, WIDTH, 0)
+    check_size(height, width, samples, dtype, len(data), packed=packed(dtype))
+    masking = first(tags, PHOTOMETRIC, 1) == MASK
     metadata, coding = description(page, tags, big)
     return Picture(
         _pixels(data, tags, dtype),
         format="tiff",
-        cmyk=_number(tags, PHOTOMETRIC, 1) == CMYK,
+        cmyk=first(tags, PHOTOMETRIC, 1) == CMYK,
         metadata=metadata,
         coding=coding,
-        mask=masking or bool(_number(tags, KIND, 0) & IS_MASK),
+        mask=masking or bool(first(tags, KIND, 0) & IS_MASK),
     )
 
 
 def description(page: Page, tags: Mapping[int, Tag], big: bool) -> tuple[Metadata, TiffCoding]:
     """Return what a page says beside its pixels, and how it holds them; ``tags`` are its own in native byte order."""
-    masking = _number(tags, PHOTOMETRIC, 1) == MASK
+    masking = first(tags, PHOTOMETRIC, 1) == MASK
     kept = {n: tag for n, tag in tags.items() if n not in STORAGE or (masking and n == PHOTOMETRIC)}
     for number, drop in ((PHOTOSHOP, without_previews), (XMP, plain_xmp)):
         if number in kept:
@@ -181,10 +182,10 @@ def description(page: Page, tags: Mapping[int, Tag], big: bool) -> tuple[Metadat
 def _bytes(page: Page) -> int:
     """Return how many bytes the pixels of a page take."""
     return (
-        _number(page.tags, WIDTH, 0)
-        * _number(page.tags, HEIGHT, 0)
-        * _number(page.tags, SAMPLES, 1)
-        * (_number(page.tags, BITS, 8) + 7)
+        first(page.tags, WIDTH, 0)
+        * first(page.tags, HEIGHT, 0)
+        * first(page.tags, SAMPLES, 1)
+        * (first(page.tags, BITS, 8) + 7)
         // 8
     )
 
@@ -259,11 +260,11 @@ def _kept_tags(picture: Picture, coding: TiffCoding) -> dict[int, Tag]:
     return {n: t for n, t in coding.tags.items() if n not in fits or fits[n](t)}
 
 
-def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
+def layout_of(tags: Mapping[int, Tag]) -> tuple[str, int]:
     """Return dtype and number of samples; raises PictureError for layouts that are not taken."""
-    samples, photometric = _number(tags, SAMPLES, 1), _number(tags, PHOTOMETRIC, 1)
+    samples, photometric = first(tags, SAMPLES, 1), first(tags, PHOTOMETRIC, 1)
     bits = set(tags[BITS].integers()) if BITS in tags else {1}
-    form = _number(tags, SAMPLE_FORMAT, 1)
+    form = first(tags, SAMPLE_FORMAT, 1)
     if photometric not in COLOURS:
         raise PictureError(f"TIFF colours of kind {photometric}; gray, RGB, palette and CMYK are taken. Convert it")
     small = photometric in (0, 1, PALETTE, MASK) and samples == 1 and form == 1 and bits <= {1, 2, 4} and len(bits) == 1
@@ -281,15 +282,15 @@ def _layout(tags: Mapping[int, Tag]) -> tuple[str, int]:
     return dtype, 3 if photometric == PALETTE else samples
 
 
-def _packed(dtype: str) -> int:
+def packed(dtype: str) -> int:
     """Return how many values a byte holds."""
     return 8 if dtype == "bool" else 1
 
 
 def _nodata(tags: Mapping[int, Tag], dtype: np.dtype[Any]) -> float | None:
     """Return the value that gaps have in the pixels as they are read; None where numbers are not as stored."""
-    nodata, photometric = declared_nodata(tags), _number(tags, PHOTOMETRIC, 1)
-    bits = _number(tags, BITS, 1)
+    nodata, photometric = declared_nodata(tags), first(tags, PHOTOMETRIC, 1)
+    bits = first(tags, BITS, 1)
     if nodata is None or photometric in (PALETTE, YCBCR) or bits < 8:
         return None
     return np.iinfo(dtype).max - nodata if photometric == WHITE_IS_ZERO and dtype.kind == "u" else nodata
@@ -297,8 +298,8 @@ def _nodata(tags: Mapping[int, Tag], dtype: np.dtype[Any]) -> float | None:
 
 def _pixels(data: bytes, tags: Mapping[int, Tag], dtype: str) -> NDArray[Any]:
     """Decode the first page."""
-    planar = _number(tags, PLANAR, 1) == SEPARATE and _number(tags, SAMPLES, 1) > 1
-    if planar and _number(tags, PHOTOMETRIC, 1) != YCBCR:
+    planar = first(tags, PLANAR, 1) == SEPARATE and first(tags, SAMPLES, 1) > 1
+    if planar and first(tags, PHOTOMETRIC, 1) != YCBCR:
         return np.dstack([_pixels(plane, directories(plane)[0][0], dtype) for plane in _planes(data)])
     if dtype in ("float16", "float64"):
         import tifffile
@@ -310,22 +311,22 @@ def _pixels(data: bytes, tags: Mapping[int, Tag], dtype: str) -> NDArray[Any]:
         patched, here = bytearray(data), directories(data)[0][0][EXTRA_SAMPLES]  # a page may have been cut out
         patched[here.place + (data[:2] == b"MM")] = UNMULTIPLIED  # the low byte of a SHORT
         data = bytes(patched)
-    pixels, _ = vips_decode("tiffload_buffer", data, packed=_packed(dtype))
+    pixels, _ = vips_decode("tiffload_buffer", data, packed=packed(dtype))
     return pixels > 0 if dtype == "bool" else pixels
 
 
 def _planes(data: bytes) -> Iterator[bytes]:
     """Yield each sample of a planar TIFF as a gray one: libvips mixes up two of them, and reads no planes in tiles."""
     tags = directories(data)[0][0]
-    samples = _number(tags, SAMPLES, 1)
+    samples = first(tags, SAMPLES, 1)
     lists = (TILES, TILE_BYTES) if TILES in tags else (STRIPS, STRIP_BYTES)
     if any(number not in tags or len(tags[number].integers()) % samples for number in lists):
         raise PictureError(f"damaged TIFF: strips of {samples} planes that differ in number. {INTACT}")
-    single = {n: whole(_number(tags, n, 1), kind=SHORT) for n in (BITS, SAMPLE_FORMAT) if n in tags}
+    single = {n: whole(first(tags, n, 1), kind=SHORT) for n in (BITS, SAMPLE_FORMAT) if n in tags}
     shared = {n: t for n, t in tags.items() if n not in (PLANAR, EXTRA_SAMPLES, *BOUNDS)} | single
     shared[SAMPLES] = whole(1, kind=SHORT)
     for i in range(samples):
-        inverted = i == 0 and _number(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO  # alpha never is
+        inverted = i == 0 and first(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO  # alpha never is
         kind = WHITE_IS_ZERO if inverted else BLACK_IS_ZERO
         own = {n: whole(*np.array_split(tags[n].integers(), samples)[i]) for n in lists}
         yield extract(data, {**shared, **own, PHOTOMETRIC: whole(kind, kind=SHORT)})
@@ -370,21 +371,16 @@ def _write_tifffile(pixels: NDArray[Any], coding: TiffCoding) -> bytes:
     return buffer.getvalue()
 
 
-def _number(tags: Mapping[int, Tag], number: int, default: int) -> int:
-    values = tags[number].integers() if number in tags else ()
-    return values[0] if values else default
-
-
 def _coding(tags: Mapping[int, Tag], kept: Mapping[int, Tag], level: int, big: bool) -> TiffCoding:
     """Read how the pixels are coded."""
-    tile = (_number(tags, TILE_WIDTH, 0), _number(tags, TILE_HEIGHT, 0))
+    tile = (first(tags, TILE_WIDTH, 0), first(tags, TILE_HEIGHT, 0))
     return TiffCoding(
         kept,
-        COMPRESSIONS.get(_number(tags, COMPRESSION, 1), "deflate"),
-        predictor=_number(tags, PREDICTOR, 1) != 1,
+        COMPRESSIONS.get(first(tags, COMPRESSION, 1), "deflate"),
+        predictor=first(tags, PREDICTOR, 1) != 1,
         tile=tile if all(tile) else None,
-        rows=min(_number(tags, ROWS_PER_STRIP, 2**32 - 1), _number(tags, HEIGHT, 1)),
-        white_is_zero=_number(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO,
+        rows=min(first(tags, ROWS_PER_STRIP, 2**32 - 1), first(tags, HEIGHT, 1)),
+        white_is_zero=first(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO,
         level=level,
         big=big,
     )
