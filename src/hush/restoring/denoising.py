@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError, UsageError
+from hush.imaging.formats.picture import Picture
 from hush.restoring.filework import FileWork
 from hush.restoring.folders import work_through
 from hush.restoring.large import denoise_large, in_parts
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job, in_the_way, plan_files
 from hush.restoring.restorers import Restorer, TellProgress, open_restorer
-from hush.restoring.working import restore_array
+from hush.restoring.working import restore_picture
 
 __all__ = [
     "DenoiseOptions",
@@ -107,7 +108,7 @@ def denoise(
     )
     if isinstance(image, (str, os.PathLike)):
         raise UsageError(f"denoise takes an array, and {image!r} is a name; use hush.restoring.denoising.denoise_file")
-    restored, _ = restore_array(np.asarray(image), options, _reopen(options))
+    restored, _ = restore_picture(Picture(np.asarray(image)), options, _reopen(options))
     return restored
 
 

@@ -15,13 +15,12 @@ from hush.errors import PictureError
 from hush.imaging.arrays import Range
 from hush.imaging.files import Unchanged, copy, may_copy, write_pages, written_as
 from hush.imaging.formats import FORMATS
-from hush.imaging.formats.conversion import orientation_of
 from hush.imaging.gaps import present
 from hush.imaging.ranges import value_range
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult
 from hush.restoring.restorers import ByNoise, Restorer, TellProgress
-from hush.restoring.working import Outcome, find_noise, restore_array
+from hush.restoring.working import Outcome, find_noise, restore_picture
 
 if TYPE_CHECKING:
     from hush.imaging.estimation import NoiseEstimate
@@ -138,15 +137,11 @@ class FileWork:
             self._into.check_holds(page)
         restorer = known.restorer or self._restorer
         with _named(self.source):
-            pixels, outcome = restore_array(
-                page.pixels,
+            pixels, outcome = restore_picture(
+                page if known.scale is None else replace(page, full_scale=known.scale),
                 self._options,
                 restorer,
                 noise=known.noise if restorer.needs_sigma else None,
-                orientation=orientation_of(page),
-                nodata=page.nodata,
-                full_scale=page.full_scale if known.scale is None else known.scale,
-                cmyk=page.cmyk,
                 held=self._held + self._copies * page.pixels.nbytes,
                 progress=self._progress,
             )
@@ -205,7 +200,7 @@ class FileWork:
         with _named(self.source):
             told = present(page.pixels, page.nodata, cmyk=page.cmyk)
             scale = scale or value_range(told, self._options.range, page.full_scale, cmyk=page.cmyk)
-            return Known(scale, find_noise(page.pixels, scale, cmyk=page.cmyk, nodata=page.nodata))
+            return Known(scale, find_noise(page, scale))
 
 
 def _span(scale: Range) -> float:

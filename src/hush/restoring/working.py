@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.arrays import Range, check_array, check_finite, decode, encode, shown
+from hush.imaging.formats.conversion import orientation_of
+from hush.imaging.formats.picture import Picture
 from hush.imaging.gaps import bridge, find_gaps, present, without_gaps
 from hush.imaging.layouts import Layout
 from hush.imaging.ranges import value_range
@@ -111,29 +113,24 @@ class Outcome:
         return float(10 * np.log10(self.values / self.squares)) if self.squares > 0 else None
 
 
-def restore_array(
-    array: NDArray[Any],
+def restore_picture(
+    picture: Picture,
     options: DenoiseOptions,
     restorer: Restorer,
     *,
-    full_scale: Range | None = None,
-    cmyk: bool = False,
-    held: int = 0,
     noise: NoiseEstimate | None = None,
-    orientation: int = 1,
-    nodata: float | None = None,
+    held: int = 0,
     progress: TellProgress | None = None,
 ) -> tuple[NDArray[Any], Outcome]:
-    """Restore an array of any kind; return it, and what was found.
+    """Return the restored pixels of a picture of any kind, and what was found.
 
-    ``full_scale`` is what its file declares, ``held`` the bytes of memory that will be needed for writing it, ``noise``
-    what is known of its noise already, ``orientation`` how EXIF says that it is turned: a mask's file is upright;
-    ``nodata`` is the value of pixels that hold nothing.
+    ``noise`` is what is known of its noise already, ``held`` the bytes of memory that will be needed for writing it.
     """
+    array, cmyk, nodata = picture.pixels, picture.cmyk, picture.nodata
     check_array(array, cmyk=cmyk)
     told = present(array, nodata, cmyk=cmyk)
-    scale = value_range(told, options.range, full_scale, cmyk=cmyk)
-    mask = open_mask(options.mask, array.shape, orientation)
+    scale = value_range(told, options.range, picture.full_scale, cmyk=cmyk)
+    mask = open_mask(options.mask, array.shape, orientation_of(picture))
     scene = Scene(ArrayWindows(array), scale, cmyk, mask, nodata, held=held + array.nbytes)
     if options.strength == 0:
         check_finite(told)
@@ -145,9 +142,9 @@ def restore_array(
     return restored, outcome
 
 
-def find_noise(array: NDArray[Any], scale: Range, *, cmyk: bool = False, nodata: float | None = None) -> NoiseEstimate:
-    """Estimate the noise of an array of any kind, whose value range is ``scale``; ``nodata`` marks its gaps."""
-    return look_for_noise(Scene(ArrayWindows(array), scale, cmyk, nodata=nodata))
+def find_noise(picture: Picture, scale: Range) -> NoiseEstimate:
+    """Estimate the noise of a picture of any kind, whose value range is ``scale``."""
+    return look_for_noise(Scene(ArrayWindows(picture.pixels), scale, picture.cmyk, nodata=picture.nodata))
 
 
 def restore_windows(
