@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import rng
 from hush.cli import run as run_cli
 from hush.errors import RecipeError, UsageError, WeightsError
 from hush.learning.blending import blend
@@ -17,17 +18,10 @@ from hush.learning.runs import read_log
 from hush.learning.torch_runtime import open_network, read_numbers
 from hush.learning.training import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 CRITIC = "critic='patch_discriminator(width=4, depth=2)'"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums are the same bit for bit only with the same number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def recipe_of(options="", **content):
@@ -39,10 +33,6 @@ def recipe_of(options="", **content):
 
 def learner(options="", **content):
     return open_method(recipe_of(options, **content), CPU)
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def clean_batch(n=4, side=32):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import rng
 from hush.errors import RecipeError, UsageError
 from hush.learning.camera import camera, draw_exposure, read_out
 from hush.learning.config import Recipe
@@ -30,10 +31,6 @@ from hush.learning.methods.supervised import Supervised
 from hush.learning.noise import Degradation
 from hush.learning.sensor import bayer_masks, demosaic_bilinear, demosaic_malvar, line_noise, mosaic, sensor_noise
 from hush.restoring.weights import UNTOLD
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def each(value, count=1):

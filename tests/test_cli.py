@@ -31,7 +31,7 @@ from hush.cli.quick import read_line
 from hush.imaging.files import read
 from hush.learning.training import Progress
 from hush.restoring.estimating import estimate_file
-from tiny import darkening_numbers, write_tiny
+from tiny import write_tiny
 
 COMMANDS = ("denoise", "estimate", "demo", "doctor", "train", "evaluate", "export", "list")
 TINY_RECIPE = """
@@ -55,12 +55,6 @@ def folder(tmp_path, monkeypatch, photos):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Return weights with which restored = noisy - sigma_map / 2."""
-    return str(write_tiny(tmp_path_factory.mktemp("weights") / "tiny.onnx", numbers=darkening_numbers()))
 
 
 def hush(*arguments, **options):
@@ -277,8 +271,8 @@ def test_everyday_lines_do_not_wait_for_typer(line):
 # --- Pictures
 
 
-def test_denoise_writes_beside_the_input(folder, capsys, tiny):
-    assert run(["denoise", "cat.png", "--sigma", "51", "--weights", tiny]) == 0
+def test_denoise_writes_beside_the_input(folder, capsys, dark):
+    assert run(["denoise", "cat.png", "--sigma", "51", "--weights", dark]) == 0
     assert "cat.png -> cat-hush.png" in capsys.readouterr().out
     expected = np.clip(read("cat.png").pixels.astype(int) - 25.5, 0, 255)
     assert np.abs(read("cat-hush.png").pixels - expected).max() <= 1
@@ -295,19 +289,19 @@ def test_a_start_imports_what_it_needs_only(folder):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_network_starts_without_the_converter_of_openvino(folder, tiny):
+def test_a_network_starts_without_the_converter_of_openvino(folder, dark):
     code = (
         "import sys; from hush.cli import run\n"
-        f"assert run(['denoise', 'cat.png', '--weights', {tiny!r}, '--sigma', '9']) == 0\n"
+        f"assert run(['denoise', 'cat.png', '--weights', {dark!r}, '--sigma', '9']) == 0\n"
         "assert 'openvino' in sys.modules and not sys.modules.get('openvino.tools.ovc')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_denoise_takes_a_range(folder, tiny):
+def test_denoise_takes_a_range(folder, dark):
     Image.fromarray(np.full((9, 9), 2000, np.uint16)).save("twelve.png")
-    line = ["denoise", "twelve.png", "--weights", tiny, "--sigma", "2.55", "--precision", "exact"]
+    line = ["denoise", "twelve.png", "--weights", dark, "--sigma", "2.55", "--precision", "exact"]
     for name, levels in [("auto", 4095), ("full", 65535), ("0,4095", 4095), ("1000,3000", 2000)]:
         assert run([*line, "--range", name, "-o", f"{name}.png"]) == 0
         taken = 2000 - read(f"{name}.png").pixels.astype(int)
@@ -408,21 +402,21 @@ def test_a_full_stdout_is_one_line_and_no_bug(folder):
     assert "report it" not in done.stderr
 
 
-def test_denoise_tells_programs_in_json(folder, capsys, tiny):
-    assert run(["denoise", "cat.png", "nofile.png", "--json", "--weights", tiny, "--sigma", "5"]) == 1
+def test_denoise_tells_programs_in_json(folder, capsys, dark):
+    assert run(["denoise", "cat.png", "nofile.png", "--json", "--weights", dark, "--sigma", "5"]) == 1
     good, bad = map(json.loads, capsys.readouterr().out.splitlines())
     assert (good["source"], good["target"], good["sigma"]) == ("cat.png", "cat-hush.png", 5)
     assert bad["source"] == "nofile.png"
     assert "no such file" in bad["error"]
 
 
-def test_denoise_says_where_nothing_was_cleaned(folder, capsys, tiny):
+def test_denoise_says_where_nothing_was_cleaned(folder, capsys, dark):
     Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save("flat.png")
-    assert run(["denoise", "flat.png", "--weights", tiny]) == 0
+    assert run(["denoise", "flat.png", "--weights", dark]) == 0
     assert "no noise was found, so nothing was changed; --sigma 10" in capsys.readouterr().err
-    assert run(["denoise", "flat.png", "cat.png", "-o", "out", "--weights", tiny]) == 0
+    assert run(["denoise", "flat.png", "cat.png", "-o", "out", "--weights", dark]) == 0
     assert "in 1 of 2 pictures no noise was found" in capsys.readouterr().err
-    assert run(["denoise", "flat.png", "--weights", tiny, "--sigma", "0", "--overwrite"]) == 0
+    assert run(["denoise", "flat.png", "--weights", dark, "--sigma", "0", "--overwrite"]) == 0
     assert capsys.readouterr().err == ""  # who says so knows it
 
 
@@ -535,8 +529,8 @@ def test_results_inside_the_searched_folder_are_left_out(folder, capsys):
     assert sorted(path.name for path in Path("clean/again").iterdir()) == sorted(path.name for path in first)
 
 
-def test_strength_zero_returns_the_input(folder, tiny):
-    assert run(["denoise", "cat.png", "-o", "same.png", "--strength", "0", "--weights", tiny]) == 0
+def test_strength_zero_returns_the_input(folder, dark):
+    assert run(["denoise", "cat.png", "-o", "same.png", "--strength", "0", "--weights", dark]) == 0
     assert np.array_equal(read("same.png").pixels, read("cat.png").pixels)
 
 
@@ -618,9 +612,9 @@ def test_estimate_tells_the_quality_of_a_jpeg(quality, folder, capsys):
     assert json.loads(capsys.readouterr().out)[0]["jpeg_quality"] == pytest.approx(quality, abs=1)
 
 
-def test_doctor_says_what_would_run(tiny):
+def test_doctor_says_what_would_run(dark):
     assert "by the noise of each picture" in examine()["denoising"]["weights"]
-    findings = examine(tiny)
+    findings = examine(dark)
     assert ("speed" in findings["denoising"]) == ("f32" in findings["denoising"]["runs on"])
     assert "OpenVINO" in findings["denoising"]["runs on"]
     assert findings["processor"]["cores"].isdigit()
@@ -706,13 +700,13 @@ def test_a_training_that_ends_worse_than_its_input_says_so(psnr, tmp_path, capsy
     assert ("WARNING" in capsys.readouterr().err) == (psnr < 20)
 
 
-def test_evaluate_prints_table_protocol_and_warnings(folder, capsys, tiny):
+def test_evaluate_prints_table_protocol_and_warnings(folder, capsys, dark):
     line = [
         "evaluate",
         "--weights",
         "identity",
         "--weights",
-        tiny,
+        dark,
         "--data",
         ".",
         "--degradation",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import rng
 from hush.errors import RecipeError, UsageError, WeightsError
 from hush.imaging.metrics import METRICS
 from hush.judging.metrics import LOWER_IS_BETTER, open_metric
@@ -55,10 +56,6 @@ def networks_of(method):
         names.append(name)
     assert names, "a method that takes no network cannot be used"
     return names
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def clean_batch(n=2, height=24, width=32):

@@ -32,21 +32,8 @@ from hush.restoring.denoising import (
 )
 from hush.restoring.options import read_bytes
 from hush.restoring.restorers import Identity
-from tiny import darkening_numbers, write_tiny
 
 DTYPES = [np.uint8, np.uint16, np.float16, np.float32, np.float64, np.bool_]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Weights with random numbers."""
-    return str(write_tiny(tmp_path_factory.mktemp("control") / "tiny.onnx"))
-
-
-@pytest.fixture(scope="module")
-def dark(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Weights with which restored = noisy - sigma / 255 / 2."""
-    return str(write_tiny(tmp_path_factory.mktemp("control") / "dark.onnx", numbers=darkening_numbers()))
 
 
 def floats(*shape: int) -> np.ndarray:

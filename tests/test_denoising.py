@@ -37,18 +37,6 @@ FULL_SCALE = {np.uint8: 255, np.uint16: 65535}
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Weights with random numbers."""
-    return str(write_tiny(tmp_path_factory.mktemp("denoising") / "tiny.onnx"))
-
-
-@pytest.fixture(scope="module")
-def dark(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Weights that take half the noise level off: restored = noisy - sigma / 255 / 2."""
-    return str(write_tiny(tmp_path_factory.mktemp("denoising") / "dark.onnx", numbers=darkening_numbers()))
-
-
-@pytest.fixture(scope="module")
 def dark_gray(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_tiny(tmp_path_factory.mktemp("denoising") / "gray.onnx", 1, numbers=darkening_numbers(1)))
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from conftest import rng
 from hush.errors import RecipeError, WeightsError
 from hush.learning.config import Recipe, build
 from hush.learning.datasets import Batch
@@ -39,10 +40,6 @@ def teachers(monkeypatch):
 def learner(method, **content):
     settings = {"network": PUPIL, "degradation": "gaussian(sigma=25)", "precision": "f32", "loss": "mse"}
     return open_method(build(Recipe, {**settings, "method": method, **content}, "test"), CPU)
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_the_target_is_a_blend_where_the_teacher_is_nearer_and_clean_elsewhere(teachers):

@@ -14,15 +14,9 @@ from hush.cli import run
 from hush.imaging.files import read
 from hush.imaging.gaps import bridge, find_gaps
 from hush.restoring.denoising import DenoiseOptions, denoise_file
-from tiny import write_tiny
 
 RNG = np.random.default_rng(0)
 HOLE = (slice(20, 50), slice(30, 70))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_tiny(tmp_path_factory.mktemp("weights") / "tiny.onnx"))
 
 
 def save(path: Path, pixels: np.ndarray, nodata: str) -> Path:

@@ -10,15 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import rng
 from hush.errors import UsageError
 from hush.learning.noise import BOUNDS, NOISES, Degradation
 from hush.names import find
 
 RANDOM = ["bernoulli", "gaussian", "poisson", "salt_pepper", "speckle", "text", "uniform"]  # the others draw nothing
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def degrade(spec, clean, seed=0):

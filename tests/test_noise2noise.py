@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import rng
 from hush.errors import RecipeError, UsageError
 from hush.learning.config import Recipe, build
 from hush.learning.datasets import Batch, DataSet, Item, open_dataset
@@ -24,10 +25,6 @@ def recipe_of(method="noise2noise", **content):
 
 def learner(method="noise2noise", **content):
     return open_method(recipe_of(method, **content), CPU)
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def items_of(count=3):

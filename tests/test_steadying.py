@@ -14,7 +14,6 @@ from hush.imaging.files import read_pages
 from hush.restoring.denoising import DenoiseOptions, denoise_file, denoise_files, open_restorer
 from hush.restoring.restorers import ByNoise
 from hush.restoring.steadying import alike_whites, settled, steady
-from tiny import darkening_numbers, write_tiny
 
 RNG = np.random.default_rng(0)
 
@@ -68,12 +67,6 @@ def test_the_weights_do_not_change_from_frame_to_frame(tmp_path: Path) -> None:
     assert result.weights in alone
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> str:
-    """Return weights with which restored = noisy - sigma_map / 2: what was told can be read from the result."""
-    return str(write_tiny(tmp_path_factory.mktemp("weights") / "tiny.onnx", numbers=darkening_numbers()))
-
-
 def told(source: Path, target: Path) -> list[float]:
     """Return the noise level that each page was told, on the 8-bit scale."""
     pairs = zip(read_pages(source), read_pages(target), strict=True)
@@ -81,13 +74,13 @@ def told(source: Path, target: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_the_frames_of_an_animation_do_not_flicker(alone: bool, tiny: str, tmp_path: Path) -> None:
+def test_the_frames_of_an_animation_do_not_flicker(alone: bool, dark: str, tmp_path: Path) -> None:
     sigmas = [20, 22, 19, 21, 20, 22]
     frames = [np.clip(RNG.normal(128, s, (64, 64, 3)), 0, 255).astype(np.uint8) for s in sigmas]
     first, *rest = map(Image.fromarray, frames)
     first.save(tmp_path / "a.png", save_all=True, append_images=rest, duration=40)
     first.save(tmp_path / "b.png", save_all=True, append_images=rest, duration=40)
-    options = DenoiseOptions(weights=tiny, precision="exact")
+    options = DenoiseOptions(weights=dark, precision="exact")
     if alone:
         denoise_file(tmp_path / "a.png", tmp_path / "r.png", options)
         levels = told(tmp_path / "a.png", tmp_path / "r.png")
@@ -99,7 +92,7 @@ def test_the_frames_of_an_animation_do_not_flicker(alone: bool, tiny: str, tmp_p
 
 
 @pytest.mark.parametrize("large", [False, True])
-def test_the_channels_of_a_stack_keep_their_own_levels(large: bool, tiny: str, tmp_path, monkeypatch) -> None:
+def test_the_channels_of_a_stack_keep_their_own_levels(large: bool, dark: str, tmp_path, monkeypatch) -> None:
     """Also where their values fill the type to a different share, and where pages are read and written one by one."""
     if large:
         monkeypatch.setattr("hush.restoring.folders.STACK", 0)
@@ -109,7 +102,7 @@ def test_the_channels_of_a_stack_keep_their_own_levels(large: bool, tiny: str, t
     for name in ("a.tif", "b.tif"):
         images = [Image.fromarray(plane) for plane in planes]
         images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
-    options = DenoiseOptions(weights=tiny, precision="exact")
+    options = DenoiseOptions(weights=dark, precision="exact")
     list(denoise_files([tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "out", options))
     taken = np.array(told(tmp_path / "b.tif", tmp_path / "out" / "b.tif")) / 1.63  # gray is told a higher level
     assert taken[::2] == pytest.approx([8.0] * 3, rel=0.15)
@@ -124,14 +117,14 @@ def test_white_is_alike_within_two_bits():
 
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("sigma", [10, None])
-def test_a_hot_pixel_changes_no_page_of_a_stack(sigma: float | None, alone: bool, tiny: str, tmp_path: Path) -> None:
+def test_a_hot_pixel_changes_no_page_of_a_stack(sigma: float | None, alone: bool, dark: str, tmp_path: Path) -> None:
     planes = [RNG.normal(600, 40, (64, 64)).astype(np.uint16) for _ in range(4)]  # of 10 bits
     planes[2][0, 0] = 3000
     (tmp_path / "out").mkdir()
     for name in ("a.tif", "b.tif"):
         images = [Image.fromarray(plane) for plane in planes]
         images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
-    options = DenoiseOptions(sigma, weights=tiny, precision="exact")
+    options = DenoiseOptions(sigma, weights=dark, precision="exact")
     if alone:
         denoise_file(tmp_path / "b.tif", tmp_path / "out" / "b.tif", options)
     else:
@@ -142,14 +135,14 @@ def test_a_hot_pixel_changes_no_page_of_a_stack(sigma: float | None, alone: bool
     assert np.ptp(levels) < 0.02 * expected
 
 
-def test_a_page_that_is_a_mask_leaves_the_others_their_white(tiny: str, tmp_path: Path) -> None:
+def test_a_page_that_is_a_mask_leaves_the_others_their_white(dark: str, tmp_path: Path) -> None:
     planes = [RNG.normal(600, 40, (64, 64)).astype(np.uint16) for _ in range(3)]
     planes[1][0, 0] = 3000
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for plane in planes:
             file.write(plane, photometric="minisblack", metadata=None)
         file.write(np.ones((64, 64), bool), photometric="mask", subfiletype=4, metadata=None)
-    denoise_file(tmp_path / "a.tif", tmp_path / "b.tif", DenoiseOptions(10, weights=tiny, precision="exact"))
+    denoise_file(tmp_path / "a.tif", tmp_path / "b.tif", DenoiseOptions(10, weights=dark, precision="exact"))
     levels = told(tmp_path / "a.tif", tmp_path / "b.tif")
     assert levels[3] == 0
     assert levels[:3] == pytest.approx([1.63 * 10 / 255 * 4095] * 3, rel=0.02)

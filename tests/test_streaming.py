@@ -32,7 +32,6 @@ from hush.restoring import denoising, large, working
 from hush.restoring.denoising import DenoiseOptions, denoise_file
 from hush.restoring.memory import resident
 from hush.restoring.restorers import NetworkRestorer
-from tiny import write_tiny
 
 IN_PARTS = [
     "16bit.MM.deflate.tif",
@@ -69,12 +68,6 @@ AS_A_WHOLE = [
     "derived_cmyk.jpg",
     "derived_palette64.png",
 ]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Weights with random numbers."""
-    return str(write_tiny(tmp_path_factory.mktemp("streaming") / "tiny.onnx"))
 
 
 @pytest.fixture

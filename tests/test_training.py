@@ -33,6 +33,8 @@ from hush.learning.training import Progress, train
 from hush.learning.validation import Validation, falls_short
 from hush.restoring.weights import open_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = [
     "network=drunet(widths=[8, 16], blocks=1, unshuffle=2)",
     "data.patch=32",
@@ -42,15 +44,6 @@ TINY = [
     "precision=f32",
     "length.minutes=0",
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums are the same bit for bit only with the same number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from conftest import rng
 from hush.errors import HushError, RecipeError
 from hush.learning.checking import check_recipe
 from hush.learning.config import Recipe, build
@@ -17,10 +18,6 @@ SMALL = "vae(widths=[4, 8, 8], latent=4)"
 def recipe(**more):
     content = {"network": SMALL, "method": "variational", "precision": "f32", "degradation": "gaussian(sigma=25)"}
     return build(Recipe, {**content, "length": {"steps": 1}, "loss": "l1 + 0.01*kl", **more}, "test")
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def pictures(n=2):

@@ -30,14 +30,9 @@ from hush.imaging.formats.picture import Metadata
 from hush.imaging.viewing import preview
 from hush.restoring.denoising import DenoiseOptions, denoise_file
 from hush.web.app import RESULT, create_app
-from tiny import darkening_numbers, write_tiny
+from tiny import write_tiny
 
 CAT = HERE / "data" / "cat.png"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_tiny(tmp_path_factory.mktemp("weights") / "tiny.onnx", numbers=darkening_numbers()))
 
 
 @pytest.fixture
@@ -49,14 +44,14 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def client(tiny: str, scratch: Path) -> Iterator[TestClient]:
-    app = create_app(DenoiseOptions(weights=tiny), max_upload=2**20)
+def client(dark: str, scratch: Path) -> Iterator[TestClient]:
+    app = create_app(DenoiseOptions(weights=dark), max_upload=2**20)
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
     assert list(scratch.iterdir()) == []
 
 
-def test_a_picture_comes_back_as_the_command_restores_it(client: TestClient, tiny: str, tmp_path: Path) -> None:
+def test_a_picture_comes_back_as_the_command_restores_it(client: TestClient, dark: str, tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (40, 60, 3), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", description="a note")
     answer = client.post("/api/denoise?sigma=40&strength=0.5&name=a.tif", content=(tmp_path / "a.tif").read_bytes())
@@ -64,7 +59,7 @@ def test_a_picture_comes_back_as_the_command_restores_it(client: TestClient, tin
     assert answer.headers["content-type"] == "image/tiff"
     assert answer.headers["content-disposition"] == 'attachment; filename="a-hush.tif"'
     (tmp_path / "served.tif").write_bytes(answer.content)
-    options = DenoiseOptions(40, 0.5, weights=tiny)
+    options = DenoiseOptions(40, 0.5, weights=dark)
     expected = read(denoise_file(tmp_path / "a.tif", tmp_path / "expected.tif", options).target).pixels
     served = read(tmp_path / "served.tif")
     assert served.pixels.dtype == np.uint16
@@ -225,7 +220,7 @@ def test_previews_show_inks_and_alpha(pixels: np.ndarray, cmyk: bool, colour: tu
 
 
 def test_one_picture_is_restored_at_a_time_and_told_of(
-    tiny: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
+    dark: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hush.web import app as module
 
@@ -247,7 +242,7 @@ def test_one_picture_is_restored_at_a_time_and_told_of(
         return original(*arguments, progress=progress, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "denoise_file", slow)
-    with TestClient(create_app(DenoiseOptions(weights=tiny)), base_url="http://localhost") as client:
+    with TestClient(create_app(DenoiseOptions(weights=dark)), base_url="http://localhost") as client:
         threads = [
             threading.Thread(target=client.post, args=[f"/api/denoise?job={i}"], kwargs={"content": CAT.read_bytes()})
             for i in range(3)
@@ -261,8 +256,8 @@ def test_one_picture_is_restored_at_a_time_and_told_of(
     assert told == [{"done": 1, "total": 4}] * 3
 
 
-def test_what_is_at_work_stops_when_the_server_ends(tiny: str, scratch: Path) -> None:
-    app = create_app(DenoiseOptions(weights=tiny, tile=48))
+def test_what_is_at_work_stops_when_the_server_ends(dark: str, scratch: Path) -> None:
+    app = create_app(DenoiseOptions(weights=dark, tile=48))
     with TestClient(app, base_url="http://localhost") as client:
         app.state.end()
         answer = client.post("/api/denoise?sigma=30", content=CAT.read_bytes())
@@ -285,11 +280,11 @@ def test_weights_that_cannot_be_run_are_told_before_it_serves(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("waiting", [True, False])
-def test_who_goes_leaves_nothing(waiting: bool, tiny: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_goes_leaves_nothing(waiting: bool, dark: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spoken to without a client, which would not go: before its turn has come, and while the answer is sent."""
     from hush.web import app as module
 
-    app = create_app(DenoiseOptions(weights=tiny))
+    app = create_app(DenoiseOptions(weights=dark))
     begun = threading.Event()
 
     def slow(*arguments: object, progress: Callable[[int, int], None], **options: object) -> None:
