@@ -1,5 +1,7 @@
 """A critic teaches without taking away: phases, turns, the pixel term, resuming, and what lies between two weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -200,6 +202,9 @@ def test_only_weights_of_one_network_are_blended(photos, tmp_path):
         blend((network, card), (network, card), 1.5)
     with pytest.raises(WeightsError, match="do not fit together"):
         blend((network, card), (build_network("dncnn(width=4, depth=3)"), card), 0.5)
+    twin = replace(card, network=card.network.replace(")", ", residual=false)"))  # the same shapes, another network
+    with pytest.raises(WeightsError, match="do not fit together"):
+        blend((network, card), (network, twin), 0.5)
 
 
 # --- ResNet-34 ------------------------------------------------------------------------------------------------------

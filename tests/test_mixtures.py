@@ -7,14 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from hush.errors import MissingExtra, PictureError, UsageError
+from conftest import rng
+from hush.errors import MissingExtra, PictureError, RecipeError, UsageError
 from hush.imaging.metrics import ssim, ssim_volume
 from hush.judging.blocks import read_blocks
 from hush.judging.evaluation import evaluate
 from hush.learning.config import DataConfig, LengthConfig, OptimiserConfig, Recipe
 from hush.learning.datasets import open_dataset, split
-from hush.learning.patches import Patches
+from hush.learning.methods import open_method
+from hush.learning.patches import Patches, PictureStore
 from hush.learning.training import train
+from hush.learning.validation import open_views
 from hush.restoring.restorers import open_restorer
 
 
@@ -54,6 +57,8 @@ def test_a_mixture_is_told_its_folders_and_refuses_pairs_without_noise(mixed):
         open_dataset("mixture(pairs='folder@clean')", mixed)
     with pytest.raises(UsageError, match="SPEC@FOLDER"):
         open_dataset("mixture(pairs='pairs')", mixed)
+    with pytest.raises(UsageError, match="'pairs\\(held_out=true\\)@pairs' has no picture to learn from"):
+        open_dataset("mixture(pairs='pairs(held_out=true)@pairs')", mixed)
     with pytest.raises(UsageError, match="above 0 and below 1"):
         open_dataset("mixture(share=1)", mixed)
 
@@ -78,6 +83,39 @@ def test_batches_say_what_is_finished(mixed):
     assert 0 < int(batch.finished.sum()) < 8
     same = (batch.noisy == batch.clean).all(dim=(1, 2, 3))
     assert torch.equal(same, ~batch.finished)
+
+
+def test_two_noisy_views_are_learnt_from_where_a_mixture_has_them_and_a_clean_one_where_it_has_not(mixed):
+    data = open_dataset("mixture(share=0.5)", mixed)
+    patches = Patches(data.train, DataConfig(patch=16, batch=8), 3, seed=0, size=8)
+    batch = patches(0, 0).to(torch.device("cpu"))
+    cpu, network = torch.device("cpu"), "dncnn(width=4, depth=3)"
+    method = open_method(Recipe(network=network, method="noise2noise"), cpu)
+    task = method.pose(batch, rng())
+    for i, finished in enumerate(batch.finished):
+        assert torch.equal(task.target[i], batch.clean[i]) == bool(finished)
+        assert torch.equal(task.noisy[i], batch.noisy[i]) == bool(finished)
+    frozen = open_method(
+        Recipe(network="dncnn(width=4, depth=3)", method="noise2noise(frozen=true)"), torch.device("cpu")
+    )
+    with pytest.raises(RecipeError, match="of a mixture nothing is frozen"):
+        frozen.prepare(data)
+    method = open_method(
+        Recipe(network="dncnn(width=4, depth=3)", method="supervised(frozen=true)"), torch.device("cpu")
+    )
+    whole = method.prepare(data).train
+    assert all((new is old) == old.finished for new, old in zip(whole, data.train, strict=True))
+
+
+def test_held_out_pairs_of_unlike_sizes_are_refused(mixed):
+    write(mixed / "pairs" / "noisy" / "b_2.png", 150, side=44)
+    item = next(item for item in open_dataset("pairs", mixed / "pairs").train if item.name == "b_2.png")
+    store = PictureStore(3, 10)
+    for largest in (0, 32):
+        with pytest.raises(PictureError, match="40x40 and 44x44 pixels; the views of a pair are aligned"):
+            open_views(item, 0, None, store, largest=largest)
+    views = open_views(item, 0, None, store, aligned=False)
+    assert (views.clean.shape[-1], views.noisy.shape[-1], views.sigma_map) == (40, 44, None)
 
 
 def test_a_training_learns_from_a_mixture_and_its_weights_are_blind(mixed):

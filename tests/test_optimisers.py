@@ -97,3 +97,23 @@ def test_averaged_numbers_follow_the_network():
         updater.apply(step, 0.0, [{"loss": torch.zeros(())}])
     average = updater.averaged.weight.item()
     assert network.weight.item() < average < start
+
+
+def test_a_state_leaves_momenta_and_decays_to_the_recipe():
+    def updater(**settings):
+        torch.manual_seed(0)
+        convolutions = [nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 3, 3)]
+        return Updater(nn.Sequential(*convolutions), OptimiserConfig(**settings))
+
+    before = updater(average=0.9)
+    network = before.network
+    network(torch.ones(1, 3, 9, 9)).square().mean().backward()
+    before.apply(0, 0.0, [{"loss": torch.tensor(1.0)}])
+    after = updater(average=0.0, momentum=0.5, weight_decay=5.0)
+    after.load_state_dict(before.state_dict())
+    muon, adamw = (optimiser.param_groups[0] for optimiser in after.optimisers)
+    assert (muon["momentum"], muon["weight_decay"], adamw["weight_decay"]) == (0.5, 5.0, 5.0)
+    assert all(
+        torch.equal(one, other) for one, other in zip(after.network.parameters(), network.parameters(), strict=True)
+    )
+    assert after.optimisers[0].state_dict()["state"]

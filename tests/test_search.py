@@ -116,6 +116,15 @@ def test_a_loss_that_is_not_finite_is_a_failed_trial(tmp_path):
     assert not (tmp_path / "o" / "best.json").exists()
 
 
+def test_values_that_do_not_go_together_are_a_failed_trial(tmp_path):
+    text = SMALL.replace("data.batch = { low = 2, high = 4 }", "optimiser.accumulate = [1, 3]")
+    *_, last = run_search(read_search(write(tmp_path, text), overrides=["trials=6"]), tmp_path / "o", device="cpu")
+    states = {trial.values["optimiser.accumulate"]: trial.state for trial in last.trials}
+    assert len(last.trials) == 6
+    assert states[3] == "failed"
+    assert states[1] != "failed"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

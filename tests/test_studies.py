@@ -151,11 +151,25 @@ def test_settings_and_overrides_reach_what_they_name(tmp_path):
         ("length = { steps = 4 }", "", "no end"),
         ("clip = true", "clip = true\nsoft = 1", "soft"),
         ('title = "Two', 'titel = "Two', "did you mean 'title'"),
+        ('start = ""', "method = \"adversarial(critic='patch_discriminatr')\"", "did you mean 'patch_discriminator'"),
+        ('start = ""', 'method = "adversarial(objective=hinj)"', "hinj"),
+        ('start = ""', 'method = "distillation(teacher=gausian)"', "did you mean 'gaussian'"),
+        ('start = ""', 'method = "supervised(frozen=true)"\ndata.gray = 0.5', "frozen noise"),
+        ('start = ""', "optimiser = { accumulate = 3 }", "cannot be divided into 3"),
+        ('[["b", "a"]]', "3", "comparisons is 3"),
+        (
+            'data = { set = "tiles(size=32)", batch = 4, patch = 16, validation_pictures = 2 }',
+            "data = 3",
+            "base.data is 3",
+        ),
+        ('title = "Two', 'metrics = "psnrr"\ntitle = "Two', "'psnrr'"),
+        ('title = "Two', 'only = "b"\ntitle = "Two', "b starts from a, which is not among them; add it"),
     ],
 )
 def test_mistakes_are_refused_before_any_training(tmp_path, old, new, message):
     assert old in SMALL
-    path = write(tmp_path, SMALL.replace(old, new, 1))
+    text = SMALL.replace('start = ""', 'start = "a"') if "starts from" in message else SMALL
+    path = write(tmp_path, text.replace(old, new, 1))
     with pytest.raises(HushError, match=message):
         finish(read_study(path), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -233,6 +247,35 @@ def test_trainings_start_from_each_other(tmp_path):
     changed = read_study(write(tmp_path, text), overrides=["trainings.a.loss=mse"])
     before, after = plan_runs(read_study(write(tmp_path, text)))[1], plan_runs(changed)[1]
     assert before.identity != after.identity, "what it starts from is part of a run"
+
+
+def test_a_training_that_starts_from_another_goes_on_where_it_was_broken_off(tmp_path):
+    text = SMALL.replace('network = "unet(width=4, depth=1)"\nstart = ""', 'start = "a"\nlength.steps = 6')
+    study = read_study(write(tmp_path, text), overrides=["validate_every=2"])
+    broken = run_study(study, tmp_path / "out", device="cpu")
+    for report in broken:
+        if (
+            "b" in str(report)
+            and report.training
+            and report.training.step == 2
+            and len(list((tmp_path / "out" / "runs").iterdir())) == 2
+        ):
+            break
+    broken.close()
+    steps = [report.training.step for report in run_study(study, tmp_path / "out", device="cpu") if report.training]
+    assert min(steps) > 2
+
+
+def test_pictures_are_judged_alike_in_whatever_precision(tmp_path):
+    """Noise that is made by a camera or a convolution is made in float32, though the network may compute in bf16."""
+    for noise in ("camera(stops=3)", "motion_blur(length=5)"):
+        given = []
+        for precision in ("f32", "bf16"):
+            text = SMALL.replace("gaussian(sigma=50)", noise).replace('"f32"', f'"{precision}"')
+            study = read_study(write(tmp_path, text), overrides=["only=a"])
+            summary = finish(study, tmp_path / noise / precision).summary
+            given.append([entry["psnr_input"] for entry in summary])
+        assert given[0] == given[1]
 
 
 def test_an_ensemble_is_judged_but_not_trained_again(tmp_path):
@@ -364,6 +407,18 @@ def test_differences_are_paired(findings):
     assert high == pytest.approx(1.0)
     assert first["psnr_seeds"] == pytest.approx([1.0, 1.0])
     assert second["evaluation"] == "clipped"
+
+
+def test_differences_are_paired_where_pictures_of_several_folders_are_called_alike(findings):
+    study, (first, second) = findings.study, findings.runs[:2]
+    rows = [
+        {"image": "x.png", "scene": f"{n}", "psnr": 20.0 + n, "psnr_input": 10.0, "ssim": 0.5, "ssim_input": 0.1}
+        for n in (0, 5)
+    ]
+    same = [replace(run, judged=dict.fromkeys(run.judged, Judged(rows, {}))) for run in (first, second)]
+    for entry in Findings(study, same).differences:
+        assert entry["difference"] == 0
+        assert list(entry["interval"]) == [0, 0]
 
 
 def test_infinite_figures_differ_by_nothing_or_are_left_out(findings):

@@ -19,10 +19,10 @@ from PIL import Image
 from hush.cli.following import training_line
 from hush.errors import PictureError, RecipeError, TrainingError, WeightsError
 from hush.learning import training
-from hush.learning.checking import check_recipe
+from hush.learning.checking import check_recipe, note_idle_keys
 from hush.learning.checkpoints import load_state
 from hush.learning.config import read_recipe
-from hush.learning.datasets import Batch, Item
+from hush.learning.datasets import Batch, Item, open_dataset
 from hush.learning.methods import open_method
 from hush.learning.networks.limits import NetworkLimits
 from hush.learning.patches import PictureStore
@@ -43,6 +43,9 @@ TINY = [
     "optimiser.warmup=2",
     "precision=f32",
     "length.minutes=0",
+    "data.drawn=0",
+    "data.early_patch=0",
+    "data.early_steps=0",
 ]
 
 
@@ -448,7 +451,7 @@ def test_pairs_that_would_get_more_noise_are_told(pictures, tmp_path):
 )
 def test_keys_that_do_nothing_are_told(setting, more, note, pictures, tmp_path):
     settings = ["length.steps=1", "data.patch=16", "data.validation_pictures=1", *more]
-    settings += ["data.gray=0", "data.early_patch=0", "data.early_steps=0"]  # which the recipe sets
+    settings += ["data.gray=0", "data.drawn=0", "data.early_patch=0", "data.early_steps=0"]  # which the recipe sets
     notes = [
         next(train(tiny(pictures, *settings, *last), tmp_path / str(len(last)), extras=False)).notes
         for last in ([], [setting])
@@ -539,3 +542,41 @@ def test_a_report_says_when_restored_is_worse_than_noisy(figures, short):
     progress = Progress(7, 0.5, 1.0, 1.0, {"loss": 0.25, "mse": 0.25}, 1.0, 2.0, 3.0, 0.0, validation=figures or None)
     assert ("WORSE THAN THE INPUT (20.00 dB)" in str(progress)) is short
     assert str(progress).startswith("step 7  50%  loss 0.25")
+
+
+def test_labels_that_a_network_does_not_know_are_refused_before_the_first_step(photos, tmp_path):
+    settings = ["data.set=tiles(size=16)", "data.patch=16", "network=cnn_classifier(widths=[4, 8], classes=2)"]
+    recipe = read_recipe("gaussian", [*settings, "method=classification", "data.validation_pictures=2"])
+    with pytest.raises(RecipeError, match=r"labels up to \d, .* knows 2 classes, from 0 on; give it classes=\d"):
+        list(train(recipe, tmp_path / "run"))
+
+
+def test_keys_of_patches_that_do_nothing_are_told(pictures):
+    recipe = tiny(
+        pictures, "data.patch=0", "data.shrink=4", "data.drawn=0.5", "data.early_patch=16", "data.early_steps=9"
+    )
+    notes = note_idle_keys(recipe, NetworkLimits(3, sigma_map=True), mixed=False)
+    assert {note.split(" = ")[0] for note in notes} >= {"data.shrink", "data.drawn", "data.early_patch"}
+    late = note_idle_keys(
+        tiny(pictures, "data.patch=24", "data.early_patch=64", "data.early_steps=9", "data.drawn=0.5"),
+        NetworkLimits(3, sigma_map=True), mixed=False, undrawn="pairs are not drawn",
+    )  # fmt: skip
+    assert "data.early_patch = 64 does nothing: it is not smaller than data.patch = 24" in late
+    assert "data.drawn = 0.5 does nothing: pairs are not drawn" in late
+
+
+def test_a_single_picture_is_said_to_judge_itself(pictures, tmp_path):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    shutil.copy(next(iter(sorted(Path(pictures).iterdir()))), folder)
+    reports = train(tiny(folder, "length.steps=2", "data.validation="), tmp_path / "run", extras=False)
+    assert any("there is one picture" in note for note in next(reports).notes)
+    reports.close()
+
+
+def test_the_picture_of_the_data_shows_what_is_restored(pictures):
+    recipe = tiny(pictures, "degradation=camera(near=1, flat=1, dim=1, binned=0)", "length.steps=1")
+    data = open_dataset(recipe.data.set, recipe.data.root)
+    learner = training.Training(recipe, open_method(recipe, torch.device("cpu")), data, Processes(torch.device("cpu")))
+    target = learner.method.degrade(learner.patches(0, 0).to(torch.device("cpu")), learner._rngs()[0]).clean
+    np.testing.assert_array_equal(learner.look()[1][0], target[0].permute(1, 2, 0).numpy())

@@ -234,3 +234,19 @@ def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     assert cache_folder() is None
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("distillation(teacher='/home/ann/secret/t.safetensors')", "distillation(teacher='t.safetensors')"),
+        ("pairs(noisy=/home/ann/secret/n, clean=/home/ann/c)", "pairs(noisy=n, clean=c)"),
+        ("mixture(clean=folder@~/secret/x, pairs='pairs@/a/b c/d')", "mixture(clean=folder@x, pairs='pairs@d')"),
+        ("mixture(pairs='pairs@/a/d;sidd@~ann/e')", "mixture(pairs='pairs@d;sidd@e')"),
+        ("mixture(clean='folder@photos/sharp', share=0.2)", "mixture(clean='folder@photos/sharp', share=0.2)"),
+        ("adversarial(weight=0.3)", "adversarial(weight=0.3)"),
+    ],
+)  # fmt: skip
+def test_cards_do_not_tell_where_folders_lay(told, kept):
+    provenance = pytest.importorskip("hush.learning.provenance")
+    assert provenance.PLACES.sub("", told) == kept

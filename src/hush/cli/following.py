@@ -111,6 +111,8 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
             if report.validation:
                 judged = report.validation
                 say(training_line(report))
+    from hush.learning.methods import result_of
+    from hush.learning.runs import read_run_recipe
     from hush.learning.validation import falls_short
 
     if falls_short(judged):
@@ -118,8 +120,9 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
             f"WARNING: restored pictures ({judged['psnr']:.2f} dB) are further from the clean ones than the noisy "
             f"pictures were ({judged['psnr_input']:.2f} dB). Train longer, or look at {folder / 'curves.png'}"
         )
-    used = f" Use it: hush denoise PICTURE --weights {quote(str(folder / 'best.onnx'))}"
-    say(f"Run directory: {folder}.{used if (folder / 'best.onnx').exists() else ''}")
+    weights = folder / f"{result_of(read_run_recipe(folder).method)}.onnx"
+    used = f" Use it: hush denoise PICTURE --weights {quote(str(weights))}"
+    say(f"Run directory: {folder}.{used if weights.exists() else ''}")
 
 
 def training_line(report: Progress) -> str:

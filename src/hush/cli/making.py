@@ -105,7 +105,8 @@ def train(
     name = order.recipe.name
     folder = out or Path(order.out or Path("runs") / name)
     device = order.device if order.device and device == "auto" else device
-    reports = train_by(order.recipe, folder, resume=resume, start=start or order.start, device=device)
+    start = start or (None if resume else order.start)  # a file that names weights to start from may be resumed
+    reports = train_by(order.recipe, folder, resume=resume, start=start, device=device)
     follow(reports, name, folder)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -220,8 +221,16 @@ def _mean_rows(judged: Sequence[Judged]) -> list[Row]:
 
 def _paired(rows: Sequence[Row], others: Sequence[Row], name: str) -> list[tuple[float, float, str]]:
     """Return a figure of each picture of both, and its scene."""
-    baseline = {row["image"]: row[name] for row in others}
-    return [(row[name], baseline[row["image"]], row["scene"]) for row in rows]
+    baseline = {key: row[name] for key, row in _keyed(others)}
+    return [(row[name], baseline[key], row["scene"]) for key, row in _keyed(rows)]
+
+
+def _keyed(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, int], Row]]:
+    """Yield rows with the name of their picture and which of that name it is: a data set may name several alike."""
+    seen: Counter[str] = Counter()
+    for row in rows:
+        yield (row["image"], seen[row["image"]]), row
+        seen[row["image"]] += 1
 
 
 def _reached(ours: float, origin: float, name: str) -> bool:

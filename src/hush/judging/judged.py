@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hush.errors import RecipeError
 from hush.imaging.metrics import psnr, sharpness, ssim, ssim_uniform, to_eight_bit
 from hush.imaging.writing import whole
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation
+from hush.learning.checking import check_labels
 from hush.learning.config import Recipe
 from hush.learning.datasets import Item, Source, Squeezed, open_dataset, split
 from hush.learning.methods import restores
@@ -136,21 +137,27 @@ def _judge(
 ) -> Judged:
     restorer = restores(recipe.method)
     network, card = open_saved(path, build_network if restorer else build_classifier)
+    check_labels(items, network.limits, recipe.network)  # type: ignore[arg-type]
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    restore: Callable[..., Tensor] = Ensemble(network) if ensemble else network
+    autocast = open_autocast(device, recipe.precision)
+
+    def run(*given: Tensor, **told: Tensor | None) -> Tensor:
+        with autocast():  # around the network alone: the noise is to be the same in whatever precision
+            return network(*given, **told)  # type: ignore[no-any-return]
+
+    restore: Callable[..., Tensor] = Ensemble(run) if ensemble else run
     blind = restorer and card.sigma_map and is_blind(recipe)
     store = PictureStore(card.channels, evaluation.data.cache)
-    autocast = open_autocast(device, recipe.precision)
     rows: list[Row] = []
     shown: list[list[Image]] = []
-    with torch.inference_mode(), autocast():
+    with torch.inference_mode():
         for group, views in _groups(items, evaluation, store):
             if restorer:
                 if blind:
                     views = views._replace(sigma_map=torch.full_like(views.noisy[:, :1], UNTOLD))
                 found = _restored(restore, views, device, judges)
             else:
-                found = _classified(network, group, views, device)
+                found = _classified(run, group, views, device)
             for item, (figures, pictures) in zip(group, found, strict=True):
                 if figures.get("psnr_input", math.inf) < evaluation.least_input:
                     continue
@@ -181,7 +188,7 @@ def _groups(items: Sequence[Item], evaluation: Evaluation, store: PictureStore) 
     degradation = Degradation(evaluation.degradation) if evaluation.degradation else None
     group: list[tuple[Item, Views]] = []
     for number, item in enumerate(items):
-        views = open_views(item, evaluation.seed + number, degradation, store)
+        views = open_views(item, evaluation.seed + number, degradation, store, aligned=evaluation.aligned)
         if evaluation.clip:
             views = views._replace(noisy=views.noisy.clamp(0, 1))
         most = min(AT_ONCE, max(1, PIXELS_AT_ONCE // views.clean[0, 0].numel()))
@@ -245,7 +252,7 @@ def _restored(
 
 
 def _classified(
-    network: nn.Module, group: Sequence[Item], views: Views, device: torch.device
+    network: Callable[..., Tensor], group: Sequence[Item], views: Views, device: torch.device
 ) -> Iterator[tuple[Row, list[Image]]]:
     """Yield whether each picture is named rightly, and its cross-entropy."""
     if views.label is None:

@@ -156,6 +156,8 @@ def read_study(source: str | Path, *, setting: str = "full", overrides: Iterable
     path = find_recipe(source, FOLDER)
     content = read_tables(path)
     settings = {"full": {}, **content.pop("settings", {})}
+    if wrong := [name for name, table in settings.items() if not isinstance(table, Mapping)]:
+        raise RecipeError(f"{path}: settings.{wrong[0]} is {settings[wrong[0]]!r}; it must be a table")
     for name in setting.split(","):
         if name not in settings:
             raise RecipeError(f"{path}: no setting {name!r}{nearest(name, settings)}. Known: {', '.join(settings)}")
@@ -188,6 +190,7 @@ def _build(content: dict[str, Any], where: str) -> Study:
     for table in ("base", "trainings", "evaluations"):
         if not isinstance(content.get(table, {}), Mapping) or (table != "base" and not content.get(table)):
             raise RecipeError(f"{where}: a study needs tables [{table}.NAME]")
+    _check_tables(content, where)
     base, seeds = content.pop("base", {}), content.pop("seeds", [0])
     evaluations = {
         name: build(
@@ -203,16 +206,36 @@ def _build(content: dict[str, Any], where: str) -> Study:
     }
     pairs = tuple(_pair(pair, where) for pair in content.pop("comparisons", ()))
     _check_known([name for pair in pairs for name in pair], trainings, f"{where}: comparisons")
-    only = content.pop("only", ())
-    only = (only.split(",") if isinstance(only, str) else only) or trainings
+    only = _listed(content.pop("only", ())) or tuple(trainings)
     _check_known(only, trainings, f"{where}: only")
+    for name in only:
+        if (source := trainings[name].start_parts()[1]) in trainings and source not in only:
+            raise RecipeError(f"{where}: only: {name} starts from {source}, which is not among them; add it")
     trainings = {name: plan for name, plan in trainings.items() if name in only}
     pairs = tuple(pair for pair in pairs if trainings.keys() >= set(pair))
-    metrics = tuple(content.pop("metrics", ()))
+    metrics = _listed(content.pop("metrics", ()))
     tables = {"trainings": trainings, "evaluations": evaluations, "comparisons": pairs, "metrics": metrics}
     study: Study = build(Study, {**content, **tables}, where)
     _check_names(study, where)
     return study
+
+
+def _check_tables(content: Mapping[str, Any], where: str) -> None:
+    """Raise RecipeError for what should be a table, or a list, and is none."""
+    tables = {table: content.get(table, {}) for table in ("base", "trainings", "evaluations")}
+    tables |= {f"{name}.{key}": one for name in ("trainings", "evaluations") for key, one in tables[name].items()}
+    whole = [(name, table) for name, table in tables.items() if isinstance(table, Mapping)]
+    tables |= {f"{name}.data": table["data"] for name, table in whole if "data" in table}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise RecipeError(f"{where}: {name} is {table!r}; it must be a table, such as [{name}]")
+    if not isinstance(content.get("comparisons", []), list):
+        raise RecipeError(f"{where}: comparisons is {content['comparisons']!r}; it is a list of pairs of trainings")
+
+
+def _listed(names: Any) -> tuple[str, ...]:
+    """Return names that are given as a list, or as one text with commas."""
+    return tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else tuple(names)
 
 
 def _build_training(name: str, table: Mapping[str, Any], base: Mapping[str, Any], where: str) -> TrainingPlan:

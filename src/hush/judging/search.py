@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from hush.errors import HushError, RecipeError, TrainingError, need
+from hush.errors import HushError, RecipeError, TrainingError, UsageError, need
 from hush.imaging.writing import write_text
 from hush.judging.plans import RunPlan, TrainingPlan
 from hush.judging.study import train_into
@@ -250,7 +250,7 @@ def run_search(search: Search, out: str | Path, *, device: str = "auto") -> Gene
             study.tell(drawn, _figures(place, search.figure)[-1][1])
         except optuna.TrialPruned:
             study.tell(drawn, state=optuna.trial.TrialState.PRUNED)
-        except TrainingError as error:  # such as a loss that is no longer finite, at too high a rate
+        except (TrainingError, RecipeError, UsageError) as error:  # not finite, or values that do not go together
             drawn.set_user_attr("error", str(error))
             study.tell(drawn, state=optuna.trial.TrialState.FAIL)
         trials = list_trials(study)

@@ -15,7 +15,7 @@ from hush.judging.judged import judge_run, open_judged_items
 from hush.judging.leakage import check_leakage
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation, RunPlan, Study, plan_runs
-from hush.learning.checking import check_recipe
+from hush.learning.checking import check_parts, check_recipe
 from hush.learning.config import Recipe
 from hush.learning.datasets import Item, open_dataset
 from hush.learning.methods import restores
@@ -128,6 +128,7 @@ def train_into(
     resume = (folder / "checkpoint.safetensors").exists()
     if folder.exists() and not resume:  # broken off before its first checkpoint
         shutil.rmtree(folder)
+    start = None if resume else start  # the checkpoint is further on
     yield from train(recipe, folder, resume=resume, start=start, device=device, extras=False)
 
 
@@ -142,6 +143,7 @@ def check_study(study: Study) -> dict[str, Size]:
         recipe = plan.recipe
         try:
             check_recipe(recipe)
+            check_parts(recipe)
             restorer = restores(recipe.method)
             build = build_network if restorer else build_classifier
             sizes[name] = measure_size(recipe.network, build, restorer=restorer)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 
 import torch
 from torch import nn
 
 from hush.errors import UsageError, WeightsError
+from hush.learning.networks import NETWORKS
+from hush.names import Call, find, parse_call
 from hush.restoring.weights import Card
 
 
@@ -27,7 +30,8 @@ def blend(first: tuple[nn.Module, Card], second: tuple[nn.Module, Card], share: 
         raise UsageError(f"share is {share:g}; it must lie within 0 (the first weights) and 1 (the second)")
     (network, card), (other, other_card) = first, second
     mine, theirs = network.state_dict(), other.state_dict()
-    if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in theirs.items()}:
+    shapes, others = ({name: value.shape for name, value in one.items()} for one in (mine, theirs))
+    if shapes != others or _built(card.network) != _built(other_card.network):
         raise WeightsError(
             f"{card.name} and {other_card.name} do not fit together: {card.network}, {other_card.network}"
         )
@@ -44,3 +48,12 @@ def blend(first: tuple[nn.Module, Card], second: tuple[nn.Module, Card], share: 
     return blended.eval(), dataclasses.replace(
         card, name=name, summary=f"Blended: {words}.", training=training, figures=[]
     )
+
+
+def _built(spec: str) -> Call:
+    """Return a network's specification with all of its options."""
+    call = parse_call(spec)
+    parameters = inspect.signature(find(NETWORKS, call.name, "network")).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    options = {name: list(v) if isinstance(v, tuple) else v for name, v in (defaults | call.options).items()}
+    return Call(call.name, options)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
 from hush.errors import RecipeError
 from hush.learning.config import Recipe, changed_keys, to_dict
+from hush.learning.datasets import DataSet, Item
 from hush.learning.losses import Loss
-from hush.learning.methods import METHODS, restores
+from hush.learning.methods import METHODS, open_method, restores
 from hush.learning.networks import NetworkLimits, build_classifier, build_network
 from hush.learning.noise import Degradation
 from hush.names import find, parse_call
@@ -25,24 +26,48 @@ def check_told(recipe: Recipe, limits: NetworkLimits) -> None:
         )
 
 
+def check_parts(recipe: Recipe, processes: int = 1) -> None:
+    """Raise RecipeError for a batch that cannot be divided among ``processes`` and the parts that are gathered."""
+    parts = recipe.optimiser.accumulate * processes
+    if recipe.data.batch % parts:
+        raise RecipeError(f"data.batch = {recipe.data.batch} cannot be divided into {parts} equal parts")
+
+
 def check_length(recipe: Recipe) -> None:
     """Raise RecipeError for a training that would never end."""
     if not any((recipe.length.steps, recipe.length.epochs, recipe.length.minutes)):
         raise RecipeError("the recipe has no end: set length.steps, length.epochs or length.minutes")
 
 
-def note_idle_keys(recipe: Recipe, limits: NetworkLimits, *, mixed: bool, unused: Sequence[str] = ()) -> list[str]:
+def check_labels(items: Iterable[Item], limits: NetworkLimits, network: str) -> None:
+    """Raise RecipeError for labels that a network with classes does not know."""
+    largest = max((item.label for item in items if item.label is not None), default=-1)
+    if limits.classes and largest >= limits.classes:
+        raise RecipeError(
+            f"the data have labels up to {largest}, network {network!r} knows {limits.classes} classes, from 0 on; "
+            f"give it classes={largest + 1}"
+        )
+
+
+def note_idle_keys(
+    recipe: Recipe, limits: NetworkLimits, *, mixed: bool, undrawn: str = "", unused: Sequence[str] = ()
+) -> list[str]:
     """Return a note of each key that is set and does nothing here.
 
     Args:
         recipe: with its keys.
         limits: of its network.
         mixed: whether the data set has pairs that are noisy enough, as a mixture has.
+        undrawn: why no patch is drawn, if none is.
         unused: keys that the method does not use.
     """
     data = recipe.data
+    whole = "" if data.patch else "data.patch is 0, so whole pictures are taken"
+    late = f"it is not smaller than data.patch = {data.patch}" if 0 < data.patch <= data.early_patch else whole
     reasons = {
-        "data.early_patch": "" if data.early_steps else "data.early_steps is 0",
+        "data.shrink": whole,
+        "data.drawn": undrawn or whole,
+        "data.early_patch": late if data.early_steps else "data.early_steps is 0",
         "data.early_steps": "" if data.early_patch else "data.early_patch is 0",
         "data.enlarge": ""
         if mixed and data.grafted
@@ -61,8 +86,8 @@ def note_idle_keys(recipe: Recipe, limits: NetworkLimits, *, mixed: bool, unused
 def check_recipe(recipe: Recipe) -> nn.Module:
     """See that the parts a recipe names are there and go together; return its network, which takes no memory.
 
-    Data are not looked at. Raises HushError for an unknown network, method, noise or loss, for a method that does not
-    take the network, and for a training without an end.
+    Data are not looked at. Raises HushError for an unknown network, method, noise or loss, for options that a method
+    does not take, for a network that it does not take, and for a training without an end.
     """
     method = find(METHODS, parse_call(recipe.method).name, "method")
     restorer = restores(recipe.method)
@@ -78,4 +103,7 @@ def check_recipe(recipe: Recipe) -> nn.Module:
         tried = torch.zeros(2, 1, 3, 32, 32)  # since some losses need a file
         Loss(recipe.loss, given=given)(*tried, **dict.fromkeys(given, torch.zeros(())))
     check_length(recipe)
+    opened = open_method(recipe, torch.device("meta"))  # which looks at its own options
+    if hasattr(opened, "prepare"):
+        opened.prepare(DataSet([], []))
     return network

@@ -236,7 +236,7 @@ def build(kind: type, content: Mapping[str, Any], where: str) -> Any:
                 raise RecipeError(f"{where}: {key} is a table of keys, not {value!r}")
             values[key] = build(typing.cast(type, wanted), value, f"{where}: {key}")
         else:
-            called = str(value) if key == "root" and type(value) is int else value  # a folder may be named 2024
+            called = str(value) if key in ("root", "name") and type(value) is int else value  # as 2024 may be
             values[key] = _typed(called, wanted, f"{where}: {key}")
     for key, least in AT_LEAST.get(kind, {}).items():
         if not values.get(key, least) >= least:

@@ -151,7 +151,8 @@ def open_dataset(spec: str, root: str | Path) -> DataSet:
     opener = find(DATASETS, call.name, "data set")
     check_options(opener, call, "data set", given=("root",))
     given = (Path(root).expanduser(),) if str(root) else ()
-    if not given and inspect.signature(opener).parameters["root"].default is inspect.Parameter.empty:
+    place = next(iter(inspect.signature(opener).parameters.values()), None)
+    if not given and place is not None and place.default is inspect.Parameter.empty:
         raise UsageError(f"data set {call.name!r} needs a folder: --set data.root=FOLDER")
     data = opener(*given, **call.options)
     if not isinstance(data, DataSet):

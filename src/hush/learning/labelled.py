@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.errors import PictureError
+from hush.errors import PictureError, UsageError
 from hush.learning.datasets import DataSet, Item, list_pictures
 from hush.restoring.demonstration import PHOTOGRAPHS
 
@@ -63,17 +63,21 @@ def tiles(root: str | Path = PHOTOGRAPHS, *, size: int = 96) -> DataSet:
     """
     from hush.learning.patches import read_source  # here: patches is built on data sets
 
+    if size < 1:
+        raise UsageError(f"tiles: size is {size}; it must be 1 or more")
+
     parts: tuple[list[Item], list[Item]] = ([], [])
     paths = list_pictures(Path(root))
+    names = tuple(path.relative_to(root).with_suffix("").as_posix() for path in paths)
     for label, path in enumerate(paths):
         pixels = read_source(path)
         corners = itertools.product(*(range(0, side - size + 1, size) for side in pixels.shape[:2]))
         for number, (top, left) in enumerate(corners):
             square = pixels[top : top + size, left : left + size]
-            parts[number % 5 == 4].append(Item(f"{path.stem}/{number:04d}", square, label=label))
+            parts[number % 5 == 4].append(Item(f"{names[label]}/{number:04d}", square, label=label))
     if not parts[1]:
         raise PictureError(f"{root}: its pictures do not hold five squares of {size} pixels; lower size")
-    return DataSet(*parts, tuple(path.stem for path in paths))
+    return DataSet(*parts, names)
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,12 @@ def ssim(restored: Tensor, clean: Tensor, *, window: int = 11, sigma: float = 1.
     is cut to the largest odd length that fits. Equal to ``1 - hush.imaging.metrics.ssim``. Wang, Bovik, Sheikh,
     Simoncelli, Image quality assessment, IEEE TIP 2004.
 
-    Raises UsageError if the window is even.
+    Raises UsageError if the window is even, or has no width.
     """
     if window < 1 or window % 2 == 0:
         raise UsageError(f"ssim: window is {window}; it must be odd")
+    if not sigma > 0:
+        raise UsageError(f"ssim: sigma is {sigma:g}; it must be more than 0")
     with torch.autocast(restored.device.type, enabled=False):
         x, y = restored.float(), clean.float()
         down, across = (_band(side, window, sigma, x) for side in x.shape[-2:])

@@ -50,6 +50,8 @@ def _open(root: str | Path, part: str) -> DataSet:
         return [replace(item, name=f"{place}/{item.name}") for item in items]
 
     data = open_dataset(spec, Path(root) / place)
+    if not data.train:
+        raise UsageError(f"mixture: {part.strip()!r} has no picture to learn from; all of them are held out")
     return DataSet(named(data.train), named(data.test))
 
 

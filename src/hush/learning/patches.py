@@ -73,6 +73,13 @@ class PictureStore:
         return np.repeat(pixels, self.channels, axis=2) if pixels.shape[2] == 1 else to_gray(pixels)
 
 
+def check_aligned(item: Item, clean: Pixels, noisy: Pixels) -> None:
+    """Raise PictureError for a pair whose views are not of one size."""
+    if clean.shape != noisy.shape:
+        sizes = " and ".join(f"{view.shape[1]}x{view.shape[0]}" for view in (clean, noisy))
+        raise PictureError(f"{item.name}: clean and noisy are {sizes} pixels; the views of a pair are aligned")
+
+
 def read_source(source: Path | Squeezed) -> Bytes:
     """Read a file as bytes (H, W, 1 or 3): alpha dropped, 8 bits.
 
@@ -147,6 +154,9 @@ class Patches:
         self.labelled = all(item.label is not None for item in items)
         self.mixed = any(item.finished for item in items)
         self.paired = self.mixed or all(item.noisy is not None for item in items)
+        self.undrawn = "pictures with labels are not drawn" if self.labelled else ""
+        if all(item.noisy is not None for item in items):
+            self.undrawn = "pairs are not drawn"
         self._clean = [item for item in items if item.noisy is None and not item.finished]
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)  # two: a part may reach into the next epoch
 
@@ -214,9 +224,7 @@ class Patches:
         views = [self.store(item.clean)]
         if self.paired:  # of a mixture some are clean only, and are degraded later
             views.append(views[0] if item.noisy is None else self.store(item.noisy))
-            if views[0].shape != views[1].shape:
-                sizes = " and ".join(f"{view.shape[1]}x{view.shape[0]}" for view in views)
-                raise PictureError(f"{item.name}: clean and noisy are {sizes} pixels; the views of a pair are aligned")
+            check_aligned(item, *views)
         if side:
             largest = 1 if item.finished else max(1, min(views[0].shape[:2]) / side)
             taken = max(1, round(side * min(factor, largest)))

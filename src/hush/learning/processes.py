@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -63,6 +64,14 @@ class Processes:
         distributed.all_reduce(shared)
         for buffer, mean in zip(buffers, (shared / self.count).split([b.numel() for b in buffers]), strict=True):
             buffer.copy_(mean.view_as(buffer))
+
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the mean of each value over all processes, which name the same ones."""
+        if self.count == 1:
+            return dict(values)
+        shared = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
+        distributed.all_reduce(shared)
+        return dict(zip(values, (shared / self.count).tolist(), strict=True))
 
     def agree(self, value: float) -> float:
         """Return the first process's value in every process."""

@@ -16,7 +16,9 @@ from hush.learning.networks import NetworkLimits
 from hush.restoring.machine import processor
 from hush.restoring.weights import Card
 
-PLACES = re.compile(r"(?<=['\"@])/(?:[^'\"@;/]+/)*")  # of absolute paths in a specification, all but the last name
+PLACES = re.compile(  # of absolute paths in a specification, all but the last name
+    r"(?<=['\"@=(,;\s])(?:~[\w.-]*)?/(?:[^'\"@;,()/]+/)*"
+)
 
 
 def describe(
@@ -42,6 +44,7 @@ def describe(
     for key in ("root", "validation"):  # where the folders lay is nobody's business
         content["data"][key] = Path(str(content["data"][key])).name
     content["data"]["set"] = PLACES.sub("", content["data"]["set"])
+    content["method"] = PLACES.sub("", content["method"])
     versions = {"hush": version("hush"), "torch": torch.__version__, "commit": _commit()}
     return Card(
         name=recipe.name,

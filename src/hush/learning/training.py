@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hush.errors import HushError, RecipeError, TrainingError
-from hush.learning.checking import check_length, check_told, note_idle_keys
+from hush.learning.checking import check_labels, check_length, check_parts, check_told, note_idle_keys
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe, changed_keys, to_dict
 from hush.learning.datasets import Batch, DataSet, open_dataset, split
@@ -152,11 +152,10 @@ class Training:
         self.recipe, self.method, self.data, self.processes = recipe, method, data, processes
         self.restorer = next(iter(method.updaters.values()))
         channels = self.restorer.network.limits.channels
+        check_labels([*data.train, *data.test], self.restorer.network.limits, recipe.network)
         self.parts = recipe.optimiser.accumulate
-        everywhere = self.parts * processes.count
-        if recipe.data.batch % everywhere:
-            raise RecipeError(f"data.batch = {recipe.data.batch} cannot be divided into {everywhere} equal parts")
-        size = recipe.data.batch // everywhere
+        check_parts(recipe, processes.count)
+        size = recipe.data.batch // (self.parts * processes.count)
         self.patches = Patches(data.train, recipe.data, channels, recipe.seed, size)
         self.restores = restores(recipe.method)
         judge = Validation if self.restores else Accuracy
@@ -171,8 +170,9 @@ class Training:
     def look(self) -> list[list[NDArray[np.float32]]]:
         """Return rows of the first patches (H, W, C) as the network gets them: noisy, and clean where it restores."""
         batch = self.patches(0, 0).to(self.processes.device)
-        noisy = self.method.degrade(batch, self._rngs()[0]).noisy
-        views = [noisy, batch.clean] if self.restores else [noisy]
+        noisy, _, target = self.method.degrade(batch, self._rngs()[0])
+        clean = batch.clean if target is None else target
+        views = [noisy, clean] if self.restores else [noisy]
         return [[as_image(view[i : i + 1]) for i in range(min(LOOKED_AT, len(view)))] for view in views]
 
     def go(self, run: Run | None) -> Iterator[Progress]:
@@ -217,7 +217,7 @@ class Training:
             self.processes.share_statistics(updater.network)
             if updater.averaged is not updater.network:
                 self.processes.share_statistics(updater.averaged)
-        return losses
+        return self.processes.mean(losses)
 
     def finish(self, run: Run) -> None:
         """Save the last weights, and write restorers as files that run without torch."""
@@ -240,8 +240,11 @@ class Training:
         numbers = {prefix + name: torch.as_tensor(value) for name, value in read_numbers(source).items()}
         if not part and (adopt := getattr(self.restorer.network, "adopt", None)):
             numbers = adopt(numbers)
-        unfitting = [name for name in load_numbers(self.restorer.network, numbers) if name.startswith(prefix)]
-        if set(unfitting) >= {name for name in self.restorer.network.state_dict() if name.startswith(prefix)}:
+        counters = "num_batches_tracked"  # which nothing reads, and files that ship do not have
+        missing = load_numbers(self.restorer.network, numbers)
+        unfitting = [name for name in missing if name.startswith(prefix) and not name.endswith(counters)]
+        own = {name for name in self.restorer.network.state_dict() if name.startswith(prefix)}
+        if set(missing) >= own:
             raise RecipeError(f"{start}: not one layer fits the network {self.recipe.network}")
         self.restorer.averaged.load_state_dict(self.restorer.network.state_dict())
         return [f"these layers did not fit and start afresh: {', '.join(unfitting)}"] if unfitting else []
@@ -253,7 +256,11 @@ class Training:
         """
         limits, unused = self.restorer.network.limits, getattr(self.method, "unused", ())
         check_told(self.recipe, limits)
-        return self._note_pairs() + note_idle_keys(self.recipe, limits, mixed=self.patches.mixed, unused=unused)
+        return (
+            self._note_pairs()
+            + self._note_known()
+            + note_idle_keys(self.recipe, limits, mixed=self.patches.mixed, undrawn=self.patches.undrawn, unused=unused)
+        )
 
     def _note_pairs(self) -> list[str]:
         noisier = any(item.noisy is not None and not item.finished for item in self.data.train)
@@ -261,6 +268,14 @@ class Training:
             return []
         return [f"the data set has pairs that are noisy already, and degradation = {self.recipe.degradation!r} adds to "
                 "their noise; if that is not meant: --set degradation="]  # fmt: skip
+
+    def _note_known(self) -> list[str]:
+        learnt, scenes = {id(item) for item in self.data.train}, {item.scene for item in self.data.train} - {""}
+        if any(id(item) in learnt for item in self.data.test):
+            return ["there is one picture, to learn from and to validate on: its figures say nothing of others"]
+        if any(item.scene in scenes for item in self.data.test):
+            return ["held-out pictures are of scenes that are learnt from too, so their figures are too good"]
+        return []
 
     def save(self, path: Path) -> None:
         """Save all that --resume needs."""

@@ -106,9 +106,13 @@ class Updater:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Continue from a state; rates, momenta and decays stay those of this recipe."""
         self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
+        if self.averaged is not self.network:
+            self.averaged.load_state_dict(state["averaged"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            told = [{key: group[key] for key in group if key != "params"} for group in optimiser.param_groups]
             optimiser.load_state_dict(saved)
+            for group, own in zip(optimiser.param_groups, told, strict=True):
+                group.update(own)
         self.updates = state["updates"]

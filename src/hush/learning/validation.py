@@ -17,7 +17,7 @@ from hush.learning.config import Recipe
 from hush.learning.datasets import Item
 from hush.learning.levels import one_level
 from hush.learning.noise import Degradation
-from hush.learning.patches import PictureStore
+from hush.learning.patches import PictureStore, check_aligned
 
 LARGEST = 512  # larger pictures are judged on their centre, so that a validation takes seconds
 SHOWN = 4
@@ -44,7 +44,13 @@ class Views(NamedTuple):
 
 
 def open_views(
-    item: Item, seed: int, degradation: Degradation | None, store: PictureStore, *, largest: int = 0
+    item: Item,
+    seed: int,
+    degradation: Degradation | None,
+    store: PictureStore,
+    *,
+    largest: int = 0,
+    aligned: bool = True,
 ) -> Views:
     """Read a held-out picture and degrade it with a generator of its own, so that it looks the same every time.
 
@@ -54,14 +60,19 @@ def open_views(
         degradation: None where the data are pairs.
         store: who reads.
         largest: cut out the centre of pictures that are larger; 0 for whole pictures.
+        aligned: whether noisy and clean show the same scene to the pixel, and so are of one size.
 
-    Raises PictureError if it cannot be read.
+    Raises PictureError if it cannot be read, or is a pair of unlike sizes.
     """
     label = None if item.label is None else torch.tensor([item.label])
-    clean = _batch(store(item.clean), largest)
-    given = clean if item.noisy is None else _batch(store(item.noisy), largest)
+    pixels = store(item.clean)
+    others = pixels if item.noisy is None else store(item.noisy)
+    if aligned:
+        check_aligned(item, pixels, others)
+    clean, given = _batch(pixels, largest), _batch(others, largest)
     if degradation is None or item.finished:
-        return Views(clean, given, one_level(given - clean), label)
+        level = one_level(given - clean) if given.shape == clean.shape else None
+        return Views(clean, given, level, label)
     noisy, sigma_map, target = degradation(given, torch.Generator().manual_seed(seed))
     clean = clean if target is None else target
     return Views(clean, noisy, one_level(noisy - clean) if sigma_map is None else sigma_map, label)

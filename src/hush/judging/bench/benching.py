@@ -218,6 +218,11 @@ class _Session:
             self._drop(team, name, reason)
         for name, measured in times.items():
             peer = team[name].peer
+            try:
+                memory = self._memory(team[name], megapixel(pictures[0][0]))
+            except HushError as error:
+                self._drop(team, name, str(error))
+                continue
             self.times.append(
                 {
                     "channels": channels,
@@ -225,7 +230,7 @@ class _Session:
                     "family": peer.family,
                     "ours": peer.ours,
                     **measured.summary(reference),
-                    "memory": self._memory(team[name], megapixel(pictures[0][0])),
+                    "memory": memory,
                 }
             )
 

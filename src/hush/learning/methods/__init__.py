@@ -13,7 +13,8 @@ checkpoint must hold beside the updaters.
 A method that makes no restorer says ``restores = False``. `classification` makes a classifier and has
 ``classify(noisy)`` instead: the scores (N, classes). One whose loss has terms that it computes itself names them in
 ``own_terms``, such as ``kl``; one that does not use some keys of a recipe names them in ``unused``; one that does not
-take every network has ``check_network(network, spec)``.
+take every network has ``check_network(network, spec)``; one whose best weights by PSNR are not what is wanted says
+``result = "last"``.
 """
 
 from __future__ import annotations
@@ -54,6 +55,14 @@ def restores(method: str) -> bool:
     return bool(getattr(_find(method)[0], "restores", True))
 
 
+def result_of(method: str) -> str:
+    """Return which weights a method, by its specification, is for: best (of the validation) or last.
+
+    Raises UsageError for an unknown method or option.
+    """
+    return str(getattr(_find(method)[0], "result", "best"))
+
+
 def _find(spec: str) -> tuple[Any, Call]:
     call = parse_call(spec)
     factory = find(METHODS, call.name, "method")
@@ -61,4 +70,4 @@ def _find(spec: str) -> tuple[Any, Call]:
     return factory, call
 
 
-__all__ = ["METHODS", "open_method", "restores"]
+__all__ = ["METHODS", "open_method", "restores", "result_of"]

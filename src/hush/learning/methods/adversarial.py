@@ -51,6 +51,7 @@ class Adversarial(Supervised):
     """
 
     one_process = True
+    result = "last"  # the critic lowers the PSNR by which the best are chosen
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class Noise2Noise(Supervised):
         self.masked = masked
 
     def _freeze(self, item: Item, number: int) -> Item:
+        if item.finished:
+            raise RecipeError(f"{self.recipe.method}: {item.name} is noisy as it is; of a mixture nothing is frozen")
         views = [self._frozen_view(item, number, view) for view in (0, 1)]
         return replace(item, noisy=views[0], clean=views[1])
 
@@ -53,8 +55,10 @@ class Noise2Noise(Supervised):
         if self.degradation is not None:
             given = self.degrade(batch, rng)
             missing = self._missing(batch, twin(rng)) if self.masked else None
-            target = self.degrade(batch, rng)
-            return Task(given.noisy, given.sigma_map, batch.label, target.noisy, missing=missing)
+            target = self.degrade(batch, rng).noisy
+            if batch.finished is not None:  # pairs of a mixture have one noisy view, and a clean one
+                target = torch.where(batch.finished.reshape(-1, 1, 1, 1), batch.with_gray(batch.clean), target)
+            return Task(given.noisy, given.sigma_map, batch.label, target, missing=missing)
         if batch.noisy is None:
             raise RecipeError(
                 "method 'noise2noise' needs two noisy views: give a degradation, or a data set of pairs of noisy "

@@ -78,6 +78,8 @@ class Supervised:
         return replace(data, train=[self._freeze(item, number) for number, item in enumerate(data.train)])
 
     def _freeze(self, item: Item, number: int) -> Item:
+        if item.finished:
+            return item
         return replace(item, noisy=self._frozen_view(item, number, 0))
 
     def _frozen_view(self, item: Item, number: int, view: int) -> Frozen:
