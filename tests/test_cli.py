@@ -760,3 +760,22 @@ def test_list_names_every_part_and_what_it_does(section, capsys):
 def test_list_shows_options(capsys):
     assert run(["list", "noises"]) == 0
     assert "gaussian(sigma=25)" in capsys.readouterr().out
+
+
+def test_estimate_shows_a_result_beside_its_picture_and_says_what_names_none(folder, capsys):
+    shutil.copy("cat.png", "cat-hush.png")
+    os.mkdir("empty")
+    assert run(["estimate", "cat.png", "cat-hush.png", "--json"]) == 0
+    assert [entry["file"] for entry in json.loads(capsys.readouterr().out)] == ["cat.png", "cat-hush.png"]
+    assert run(["estimate", "cat.png", "none/*.tif", "empty"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "hush: none/*.tif: no pictures found",
+        "hush: empty: no pictures found",
+    ]
+
+
+def test_denoise_says_which_inputs_name_no_picture(folder, capsys, dark):
+    assert run(["denoise", "cat.png", "none/*.tif", "--weights", dark, "--sigma", "9"]) == 1
+    captured = capsys.readouterr()
+    assert "cat.png -> cat-hush.png" in captured.out
+    assert "none/*.tif: no pictures found" in captured.err

@@ -18,7 +18,7 @@ from conftest import HERE
 from hush.cli import run
 from hush.errors import PictureError, UsageError
 from hush.imaging.arrays import luminance
-from hush.imaging.files import read
+from hush.imaging.files import Picture, read, write
 from hush.restoring import memory
 from hush.restoring.controls import control
 from hush.restoring.denoising import (
@@ -31,7 +31,8 @@ from hush.restoring.denoising import (
     plan_files,
 )
 from hush.restoring.options import read_bytes
-from hush.restoring.restorers import Identity
+from hush.restoring.restorers import Identity, open_restorer
+from hush.restoring.working import restore_picture
 
 DTYPES = [np.uint8, np.uint16, np.float16, np.float32, np.float64, np.bool_]
 
@@ -546,3 +547,21 @@ def test_an_estimate_counts_what_is_seen(tmp_path: Path, capsys: pytest.CaptureF
     Image.fromarray(pixels).save(tmp_path / "x.png")
     assert run(["estimate", str(tmp_path / "x.png"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["sigma"] == pytest.approx(20, rel=0.1)
+
+
+def test_no_result_takes_the_place_of_another_picture_of_the_run(tmp_path: Path) -> None:
+    for name, value in (("d1", 50), ("d2", 200)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "x.png", Picture(np.full((9, 9, 3), value, np.uint8)))
+    jobs = plan_files([tmp_path / "d1", tmp_path / "d2"], tmp_path / "d2", options=DenoiseOptions(overwrite=True))
+    assert "is one of the pictures that are to be restored; use another folder" in jobs[0].problem
+    assert (jobs[1].source.name, jobs[1].problem) == ("x.png", "")
+    own = plan_files([tmp_path / "d1" / "x.png"], tmp_path / "d1" / "x.png", options=DenoiseOptions(overwrite=True))
+    assert own[0].problem == ""
+
+
+def test_grain_that_only_chroma_keeps_anyway_is_remarked_on(tiny: str) -> None:
+    picture = Picture(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    for options, remarks in (({"keep_grain": 1.0}, 1), ({}, 0)):
+        told = DenoiseOptions(25, weights=tiny, only="chroma", **options)
+        assert len(restore_picture(picture, told, open_restorer(tiny))[1].remarks) == remarks

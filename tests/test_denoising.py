@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,10 +30,10 @@ from hush.restoring.denoising import (
     denoise,
     denoise_file,
     denoise_files,
-    open_restorer,
 )
-from hush.restoring.restorers import GRAY_LEVEL, NetworkRestorer
+from hush.restoring.restorers import GRAY_LEVEL, NetworkRestorer, open_restorer
 from hush.restoring.runtimes import Limits
+from hush.restoring.working import Outcome
 from tiny import darkening_numbers, write_tiny
 
 DTYPES = [np.uint8, np.uint16, np.float16, np.float32, np.float64, np.bool_]
@@ -453,3 +457,72 @@ def test_public_names_are_there() -> None:
 def test_a_name_in_place_of_an_array_is_told_where_to_go(tiny: str) -> None:
     with pytest.raises(UsageError, match=r"denoise takes an array, and 'a\.png' is a name; use .*denoise_file"):
         denoise("a.png", weights=tiny)  # type: ignore[arg-type]
+
+
+def test_lights_at_the_end_of_half_floats_stay_finite(tiny: str) -> None:
+    image = (0.5 + 0.03 * np.random.default_rng(0).standard_normal((48, 48, 3))).astype(np.float16)
+    image[10:30, 10:30] = 65504
+    restored = hush.denoise(image, sigma=25, weights=tiny)
+    assert restored.dtype == np.float16
+    assert np.isfinite(restored).all()
+
+
+def test_pictures_that_hold_no_noise_come_back_as_they_are() -> None:
+    blocks = np.kron(np.random.default_rng(0).integers(0, 2, (12, 12), np.uint8), np.full((8, 8), 255, np.uint8))
+    for picture in (np.full((64, 64, 3), 255, np.uint8), blocks):
+        np.testing.assert_array_equal(hush.denoise(picture), picture)
+
+
+def test_colours_into_which_alpha_is_multiplied_get_no_bright_fringe(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:96, :96]
+    alpha = np.clip((40 - np.hypot(rows - 48, columns - 48)) / 8, 0, 1)
+    light = 0.4 + 0.05 * np.random.default_rng(0).standard_normal((96, 96, 3))
+    pixels = np.rint(65_535 * np.dstack([np.clip(light, 0, 1) * alpha[..., None], alpha])).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["assocalpha"])
+    denoise_file(tmp_path / "a.tif", tmp_path / "b.tif", DenoiseOptions(12.75, weights="gaussian-fast"))
+    restored = tifffile.imread(tmp_path / "b.tif").astype(float)
+    assert (restored[..., :3] <= restored[..., 3:]).all()
+    edge = (alpha > 0.05) & (alpha < 0.95)
+    errors = [
+        np.sqrt(np.mean((p[..., :3][edge] / p[..., 3:][edge] - 0.4) ** 2)) for p in (pixels.astype(float), restored)
+    ]
+    assert errors[1] < errors[0]
+
+
+def test_weights_that_change_are_read_again(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        from hush.learning.networks import build_network
+
+        torch.save(build_network("dncnn(width=8, depth=3)").state_dict(), tmp_path / "bare.pth")
+        os.utime(tmp_path / "bare.pth", ns=(seed, seed))
+        found.append(hush.denoise(image, weights=f"dncnn(width=8, depth=3)@{tmp_path / 'bare.pth'}"))
+    assert not np.array_equal(*found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_may_use_weights_that_its_parent_was_opening(tiny: str) -> None:
+    restorer = open_restorer(tiny)
+    image = np.full((16, 16, 3), 0.5, np.float32)
+    child = multiprocessing.get_context("fork").Process(target=restorer, args=(image, 25.0))
+    child.start()
+    child.join(60)
+    alive = child.is_alive()
+    if alive:
+        child.kill()
+    assert (alive, child.exitcode) == (False, 0)
+
+
+@pytest.mark.parametrize("options", [{"device": "cuda"}, {"runtime": "torch"}])
+@pytest.mark.parametrize("weights", ["identity", "classical:median"])
+def test_what_runs_nowhere_else_takes_no_runtime_and_no_device(weights: str, options: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="leave out --runtime and --device"):
+        hush.denoise(np.zeros((8, 8), np.uint8), 5, weights=weights, **options)
+
+
+def test_a_difference_beyond_all_numbers_is_no_psnr() -> None:
+    assert Outcome(5.0, math.inf, 9).psnr is None
+    assert Outcome(5.0, 9.0, 9).psnr == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from conftest import shared_data
 from hush.errors import PictureError
@@ -209,7 +209,7 @@ def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(PictureError, match="NaN"):
         estimate_noise(np.full((20, 20, 3), np.nan))
     for bad in (np.zeros(5), np.zeros((0, 3, 3)), np.zeros((4, 4), complex)):
-        with pytest.raises(PictureError, match="no picture"):
+        with pytest.raises(PictureError, match=r"shape|type"):
             estimate_noise(bad)
 
 
@@ -221,3 +221,36 @@ def test_the_time_does_not_grow_with_the_picture() -> None:
         estimate_noise(noisy)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 1.0  # about 0.06 s of processor time; the bound leaves room for busy machines
+
+
+@pytest.mark.parametrize("size", [9, 10, 12, 14])
+@pytest.mark.parametrize("colours", [(0, 255), (255, 0), (20, 235), (200, 40)])
+def test_small_print_is_no_noise(size: int, colours: tuple[int, int]) -> None:
+    ink, paper = colours
+    image = Image.new("RGB", (480, 320), (paper,) * 3)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+    for number, y in enumerate(range(4, 320, size * 3 // 2)):
+        words = "The quick brown fox jumps over the lazy dog, 0123456789 times. " * 3
+        draw.text((4, y), words[7 * number % 40 :], fill=(ink,) * 3, font=font)
+    assert estimate_noise(np.asarray(image)).verdict == "clean"
+
+
+@pytest.mark.parametrize("light", [0.05, 1.0, 2.0])
+def test_strong_noise_that_is_clipped_is_still_noise(light: float, photos: list[Path]) -> None:
+    for photo in photos:
+        clean = np.asarray(Image.open(photo).convert("RGB"), float) * light
+        noisy = np.rint(np.clip(clean + np.random.default_rng(0).normal(0, 50, clean.shape), 0, 255)).astype(np.uint8)
+        assert estimate_noise(noisy).verdict == "very strong", photo.name
+
+
+def test_what_no_noise_is_like_is_called_flat() -> None:
+    blocks = np.kron(np.random.default_rng(0).integers(0, 2, (30, 30), np.uint8), np.full((8, 8), 255, np.uint8))
+    assert estimate_noise(np.full((64, 64, 3), 200, np.uint8)).flat
+    assert estimate_noise(blocks).flat
+    assert not estimate_noise(np.random.default_rng(0).integers(100, 110, (64, 64), np.uint8)).flat
+
+
+def test_types_and_shapes_that_no_picture_has_are_refused() -> None:
+    for image in (np.zeros((8, 8), np.int64), np.zeros((3, 64, 64), np.uint8)):
+        with pytest.raises(PictureError):
+            estimate_noise(image)

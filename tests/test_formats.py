@@ -6,7 +6,9 @@ import io
 import os
 import struct
 import threading
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from PIL import Image, ImageCms
 
 from conftest import HERE
 from hush.imaging.files import Metadata, Pages, Picture, read, read_pages, write, write_pages
-from hush.imaging.formats import avif, colour, jpeg, png, previews, webp
+from hush.imaging.finding import named_by_content, written
+from hush.imaging.formats import avif, colour, jpeg, png, previews, recognise, webp
 from hush.imaging.formats.boxes import coded_parts
 from hush.imaging.formats.codecs import silenced, vips_image
+from hush.imaging.formats.conversion import converted
 from hush.imaging.formats.pillow import PillowCoding
 from hush.imaging.formats.quantisers import av1_quantiser
 from hush.imaging.formats.tags import directories
@@ -472,3 +476,62 @@ def test_two_threads_that_silence_their_libraries_leave_stderr_where_it_was() ->
     after = os.fstat(2)
     assert inside.is_set()
     assert (after.st_dev, after.st_ino, after.st_rdev) == (before.st_dev, before.st_ino, before.st_rdev)
+
+
+def several_pictures(*behind: tuple[int, bytes]) -> bytes:
+    """Return a JPEG with an index (CIPA DC-007) of what follows it: attribute and bytes of each."""
+    primary = jpeg.write(Picture(CALM))
+    base = 2 + 4 + 4  # what places count from: behind the name of the segment
+
+    def segment(rows: list[tuple[int, int, int]]) -> bytes:
+        entries = b"".join(struct.pack("<IIIHH", *row, 0, 0) for row in rows)
+        head = b"MPF\0II*\0\x08\0\0\0" + struct.pack("<H", 3)
+        head += struct.pack("<HHI4s", 0xB000, 7, 4, b"0100") + struct.pack("<HHII", 0xB001, 4, 1, len(rows))
+        content = head + struct.pack("<HHIII", 0xB002, 7, len(entries), 50, 0) + entries
+        return b"\xff\xe2" + struct.pack(">H", len(content) + 2) + content
+
+    at = len(primary) + len(segment([(0, 0, 0)] * (1 + len(behind))))
+    rows = [(0x030000, at, 0)]
+    for kind, content in behind:
+        rows.append((kind, len(content), at - base))
+        at += len(content)
+    return primary[:2] + segment(rows) + primary[2:] + b"".join(content for _, content in behind)
+
+
+def test_a_gain_map_and_a_video_stay_though_a_large_preview_follows_too() -> None:
+    small = jpeg.write(Picture(CALM[:16, :16]))
+    gain, preview, video = (0, small), (0x010002, small + b"x"), b"\0\0\0\x18ftypmp42" + b"V" * 99
+    alone = jpeg.write(jpeg.read(several_pictures(preview)))
+    assert b"MPF" not in alone
+    assert not alone.endswith(preview[1])
+    for data, kept in (
+        (several_pictures(gain), gain[1]),
+        (several_pictures(gain, preview), gain[1] + preview[1]),
+        (several_pictures(preview) + video, video),
+    ):
+        assert jpeg.write(jpeg.read(data)).endswith(kept)
+        assert b"MPF" in jpeg.write(jpeg.read(data))
+
+
+def test_warnings_are_as_before_when_threads_have_decoded() -> None:
+    data = webp.write(Picture(CALM[:32, :32]))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: webp.read(data), range(60)))
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    "head", [b"FUJIFILMCCD-RAW 0201", b"II*\0\x10\0\0\0CR\x02\0", b"IIRO\x08\0\0\0", b"IIU\0\x18\0\0\0"]
+)
+def test_camera_raw_without_a_name_is_told_by_its_first_bytes(head: bytes, tmp_path: Path) -> None:
+    (tmp_path / "nameless").write_bytes(head + bytes(64))
+    assert recognise(head + bytes(64), "") == "raw"
+    assert written(named_by_content(tmp_path / "nameless")).suffix == ".tif"
+
+
+def test_what_is_to_be_turned_is_turned_in_an_openexr() -> None:
+    exif = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"
+    picture = Picture(np.zeros((4, 6, 3), np.float32), format="tiff", metadata=Metadata(exif=exif))
+    assert converted(picture, "exr").size == (6, 4)
+    assert converted(picture, "tiff").size == (4, 6)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hush
+from hush.errors import MissingExtra
 from tiny import write_tiny
 
 ROOT = Path(__file__).parent.parent
@@ -123,3 +124,13 @@ def test_a_wheel_carries_weights_recipes_photographs_and_the_page(tmp_path):
     assert {p.relative_to(PACKAGE.parent).as_posix() for p in data} <= names
     assert not [name for name in names if name.endswith((".pyc", ".npz")) or "test" in name]
     assert Path(wheel).stat().st_size < 60e6
+
+
+def test_without_torch_functions_that_need_it_are_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith(("hush.learning", "hush.judging"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(vars(hush), "train", raising=False)
+    assert not hasattr(hush, "train")
+    with pytest.raises(MissingExtra, match=r"hush\.train needs torch"):
+        _ = hush.train

@@ -32,6 +32,7 @@ from hush.restoring import denoising, large, working
 from hush.restoring.denoising import DenoiseOptions, denoise_file
 from hush.restoring.memory import resident
 from hush.restoring.restorers import NetworkRestorer
+from hush.restoring.working import scene_of
 
 IN_PARTS = [
     "16bit.MM.deflate.tif",
@@ -424,3 +425,16 @@ def test_names_that_are_no_utf8_are_read_and_written_in_parts(suffix: str, tmp_p
     os.replace(write(tmp_path / f"a.{suffix}", Picture(picture(100, 80, 3))), names[0])
     denoise_file(*names, DenoiseOptions(weights=tiny, tile=48, sigma=30))
     assert read(names[1]).pixels.shape == (100, 80, 3)
+
+
+@pytest.mark.parametrize("nodata", [None, 65_000])
+def test_white_is_the_largest_value_wherever_it_lies(nodata: int | None, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(580, 620, (1700, 1800)).astype(np.uint16)
+    pixels[800, 700] = 60_000  # between the windows that are looked at
+    tags = [(42113, "s", 0, str(nodata), True)] if nodata else []
+    if nodata:
+        pixels[5:400] = nodata
+    tifffile.imwrite(tmp_path / "a.tif", pixels, rowsperstrip=64, extratags=tags)
+    layout = read_layout(tmp_path / "a.tif")
+    assert layout is not None
+    assert scene_of(layout, DenoiseOptions()).full_scale == 65_535

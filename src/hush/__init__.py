@@ -48,7 +48,7 @@ def __getattr__(name: str) -> Any:
         if error.name is None or error.name.startswith("hush"):
             raise
         message = f"hush.{name} needs {error.name}, which is not installed. Run: pip install 'hush[train]'"
-        raise MissingExtra(message) from error
+        raise type("MissingExtra", (MissingExtra, AttributeError), {})(message) from error  # so that hasattr says no
     globals()[name] = value
     return value
 

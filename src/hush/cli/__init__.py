@@ -38,7 +38,9 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops no work
     if sys.argv[1:2] in (["denoise"], ["estimate"]):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # what is half written is cleared away
+        for name in ("SIGTERM", "SIGHUP"):  # which Windows does not have: what is half written is cleared away
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda *_: sys.exit(TERMINATED))
     gc.set_threshold(100_000)  # what is imported stays; looking through it again and again takes 15 ms
     sys.path.append(os.getcwd())  # parts named module:attribute may lie in this folder; it hides no installed module
     code = run(sys.argv[1:])

@@ -112,7 +112,7 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
                 judged = report.validation
                 say(training_line(report))
     from hush.learning.methods import result_of
-    from hush.learning.runs import read_run_recipe
+    from hush.learning.runs import is_run, read_run_recipe
     from hush.learning.validation import falls_short
 
     if falls_short(judged):
@@ -120,7 +120,8 @@ def show_training(reports: Iterable[Progress], name: str, folder: Path) -> None:
             f"WARNING: restored pictures ({judged['psnr']:.2f} dB) are further from the clean ones than the noisy "
             f"pictures were ({judged['psnr_input']:.2f} dB). Train longer, or look at {folder / 'curves.png'}"
         )
-    weights = folder / f"{result_of(read_run_recipe(folder).method)}.onnx"
+    result = result_of(read_run_recipe(folder).method) if is_run(folder) else "best"
+    weights = folder / f"{result}.onnx"
     used = f" Use it: hush denoise PICTURE --weights {quote(str(weights))}"
     say(f"Run directory: {folder}.{used if weights.exists() else ''}")
 

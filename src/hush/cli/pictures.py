@@ -82,7 +82,8 @@ def _restore_files(request: Request) -> int:
         complain(remark)
     _tell_left_out(left_out)
     _tell_unread(request)
-    return _complain_of([request.bare(r.error) for r in results if isinstance(r, FileFailure)], total)
+    code = _complain_of([request.bare(r.error) for r in results if isinstance(r, FileFailure)], total)
+    return _tell_nothing(request) or code
 
 
 def _restore_piped(request: Request) -> int:
@@ -191,6 +192,16 @@ def _tell_left_out(count: int) -> None:
         complain(f"left out {these} of an earlier run ({why}); name such a file explicitly to restore it again")
 
 
+def _tell_nothing(request: Request) -> int:
+    """Say which inputs name no picture, and return the exit code."""
+    from hush.imaging.finding import find_nothing
+
+    missing = find_nothing(request.inputs, recursive=request.recursive)
+    for name in missing:
+        complain(f"{request.bare(name)}: no pictures found")
+    return FAILED if missing else 0
+
+
 def _tell_unread(request: Request) -> None:
     from hush.imaging.finding import find_unread
 
@@ -237,7 +248,7 @@ def _stopped(done: int, total: int) -> str:
     if total == 1:
         return "stopped; nothing was written"
     told = f"stopped: at least {done} of {total} pictures are done"  # those at work are finished too
-    return f"{told}; the same command with --skip-existing does the others"
+    return f"{told}; the same command with --skip-existing (in place of --overwrite) does the others"
 
 
 def _complain_of(problems: Sequence[str], total: int, failed: str = "failed") -> int:

@@ -52,17 +52,18 @@ def estimate(
     hush estimate holiday/ --json
     """
     from hush.cli.pictures import stdin_as_file
-    from hush.imaging.finding import find_pictures
+    from hush.imaging.finding import find_nothing, find_pictures
     from hush.restoring.estimating import estimate_file
 
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     with stdin_as_file(files) as (named, hidden):
-        for path in find_pictures(named, recursive=recursive):
+        for path in find_pictures(named, recursive=recursive, results=True):  # to compare before and after
             try:
                 rows.append({"file": Path(hidden.get(str(path), path)), **estimate_file(path)})
             except HushError as error:
                 failures.append(str(error).replace(str(path), hidden.get(str(path), str(path))))
+    failures += [f"{name}: no pictures found" for name in find_nothing(files, recursive=recursive) if name != "-"]
     if as_json:
         say_json(rows, indent=1)
     elif details:

@@ -92,8 +92,9 @@ def _bounds(full_scale: Range) -> tuple[float, float]:
 def encode(image: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
     """Turn an image back into the kind of array it came from.
 
-    ``image`` is (H, W, C) or (H, W), float. Integers are rounded and clipped to their type's range, floats are
-    not clipped, one bit is thresholded at 0.5. Alpha returns untouched. Raises PictureError for NaN or infinity.
+    ``image`` is (H, W, C) or (H, W), float. Integers are rounded and clipped to their type's range, floats to the
+    largest number of their type, one bit is thresholded at 0.5. Alpha returns untouched. Raises PictureError for NaN or
+    infinity.
     """
     check_finite(image)
     if image.ndim == 2:
@@ -111,7 +112,8 @@ def _quantise(image: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
     low, span = encoding.low, encoding.full_scale - encoding.low
     if encoding.dtype.kind == "f":
         scaled = image if (low, span) == (0, 1) else image * np.float64(span) + low
-        return scaled.astype(encoding.dtype)
+        most = np.finfo(encoding.dtype).max  # of half floats 65504, where lights are often clamped
+        return np.clip(scaled, -most, most).astype(encoding.dtype)
     scaled = np.multiply(image, span, dtype=np.float64 if low else np.float32)  # 24 bits of mantissa hold 16 exactly
     if low:
         scaled += low

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.arrays import LUMA, mean_around
+from hush.imaging.arrays import LUMA, check_array, mean_around
 from hush.imaging.brightness import fit_brightness
 from hush.imaging.spectra import PATCH, Patchwork, smallest, typical
 
@@ -36,6 +36,9 @@ ROUNDS = 3  # the level and the choice of patches depend on each other; more rou
 NEAR = 0.4  # sigmas between a patch's mean and clipping; nearer than that too little is left of the noise
 FIRST_NEAR = 0.02  # share of the picture's range that is not used at first, where it is clipped
 DRAWN = 0.6  # share of pixels equal to their neighbour; noise that 8 bits can show at all leaves less than 0.5
+EQUAL = 0.282  # the same for white noise of one level of 8 bit, 1 / (2 sqrt(pi)); of more as much less
+CLIPPED = 0.24  # what clipping on both sides adds: patches nearer to it than NEAR are not used, 2 * 0.345^2
+PAPER = 0.1  # share of flat patches from which on the picture may be print, where clipping on one side is allowed for
 
 MOST_COARSE = 1_600  # patches of the picture at half its size
 FREQUENCIES = (0.118, 0.236, 0.471)  # cycles per pixel that are judged by at a quarter, half and full size
@@ -67,6 +70,7 @@ class NoiseEstimate:
     told: float = 0.0  # what weights that know white noise do best with, as one number
     gains: tuple[float, ...] = ()  # variance = gain * value + offset in each channel; 0 if brightness does not matter
     offsets: tuple[float, ...] = ()
+    flat: bool = False  # nothing but patches of one value, or of the darkest and brightest alone: no noise is like that
 
     @property
     def white(self) -> bool:
@@ -139,22 +143,21 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
     Raises PictureError if the array is no picture or holds NaN or infinity.
     """
     image = np.asarray(image)
-    if image.ndim not in (2, 3) or image.size == 0 or image.dtype.kind not in "buif":
-        raise PictureError(f"an array {image.shape} of {image.dtype} is no picture; give (H, W) or (H, W, C)")
+    check_array(image)
     image = image.reshape(*image.shape[:2], -1)
     nothing = NoiseEstimate(0.0, (0.0,) * image.shape[2])
     if min(image.shape[:2]) < 3:
         return nothing
     patchwork = Patchwork.cut(image)
     if not len(patchwork):
-        return nothing
+        return replace(nothing, flat=True)
     if not np.isfinite(patchwork.patches).all():
         raise PictureError("the picture holds NaN or infinity; replace them before the noise is estimated")
     fine = _judge(patchwork)
     curve = _Curve.of(patchwork, fine.sigmas)
     level = _judge(patchwork, curve) if curve.varies else fine
     half = _judge_smaller(image, 2, curve)
-    drawn = patchwork.repeats(fine.chosen) > DRAWN
+    drawn = patchwork.repeats(fine.chosen) > _most_repeats(255 * level.strength, patchwork.flat)
     texture = level.strength > STRONG / 255 and level.even and not half.even  # white noise over coarse texture
     coarse = half.strength > COARSER * level.strength + TEXTURED / 255 and not texture and not drawn
     least = max(LUMPIER * level.strength, LUMPS / 255)
@@ -169,6 +172,15 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
         return nothing
     lines = _plain(255 * curve.gains), _plain(255**2 * curve.offsets)
     return NoiseEstimate(sigma, _plain(255 * curve.sigmas), 0.0, sigma, told, *lines)
+
+
+def _most_repeats(level: float, flat: float) -> float:
+    """Return the share of pixels equal to their neighbour beyond which a picture is drawn, as small print is.
+
+    Below the level that cameras leave at most, what is smooth or compressed may have as many as a drawing.
+    """
+    clipped = CLIPPED / 2 if flat > PAPER else CLIPPED
+    return min(DRAWN, EQUAL / level + clipped) if level > STRONG else DRAWN
 
 
 def _of_coarse_noise(fine: _Levels, half: _Levels, quarter: _Levels) -> NoiseEstimate:

@@ -12,6 +12,7 @@ from pathlib import Path
 from hush.errors import PictureError, UsageError
 from hush.imaging.files import _reason
 from hush.imaging.formats import SUFFIXES, UNREAD
+from hush.imaging.formats.marks import is_raw
 from hush.imaging.formats.tags import directories
 
 DIRECTORY = 2**20  # bytes in which the first directory of a DNG lies
@@ -80,6 +81,12 @@ def _matches(name: str, recursive: bool, apart: Path | None = None) -> Iterator[
                 yield match
 
 
+def find_nothing(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[str]:
+    """Return the inputs that name no picture: patterns that nothing fits, and folders without one."""
+    names = [os.fspath(entry) for entry in inputs]
+    return [name for name in names if next(_matches(name, recursive), None) is None]
+
+
 def searched(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[Path]:
     """Return the folders among what inputs name, whose subfolders are made again in an output."""
     folders: list[Path] = []
@@ -121,15 +128,17 @@ def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:
 
 
 def named_by_content(path: Path) -> Path:
-    """Give a file that came without a name the suffix of camera raw, if it is a DNG: nothing else tells it from TIFF.
+    """Give a file that came without a name the suffix of camera raw, if it is that: a result needs another one.
 
-    Returns its new path, or the old one.
+    A DNG looks like TIFF, but for a tag. Returns its new path, or the old one.
     """
     if path.suffix:
         return path
     with path.open("rb") as file:
-        pages, _ = directories(file.read(DIRECTORY))
-    return path.rename(path.with_suffix(".dng")) if pages and DNG_VERSION in pages[0] else path
+        head = file.read(DIRECTORY)
+    pages, _ = directories(head)
+    raw = is_raw(head) or (pages and DNG_VERSION in pages[0])
+    return path.rename(path.with_suffix(".dng")) if raw else path
 
 
 def written(path: Path) -> Path:

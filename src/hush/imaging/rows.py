@@ -81,6 +81,8 @@ def write_rows(
             raise upstream[0] from None
         if isinstance(error, PictureError):
             raise
+        if "write error" in str(error):  # of libvips, which does not tell why
+            raise PictureError(f"{target}: no space is left on the disk. Free some, or write elsewhere") from error
         raise PictureError(f"{target}: cannot be written ({library_reason(error)}). Try a .tif name") from error
     return target
 

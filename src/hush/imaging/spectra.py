@@ -40,6 +40,8 @@ class Patchwork:
     """(C,): where the picture is clipped below; -infinity where it is not."""
     high: Floats
     """(C,): where it is clipped above."""
+    flat: float = 0.0
+    """Share of the patches that were left out, since they are flat."""
 
     @classmethod
     def cut(cls, image: Floats, scale: int = 1, most: int = MOST_PATCHES) -> Patchwork:
@@ -64,7 +66,7 @@ class Patchwork:
         patches = patches[:, :, ~flat] if flat.any() else patches
         while len(patches) > size:
             patches = _halved(patches)
-        whole = cls(patches.reshape(size * size, -1, channels), size, low, high)
+        whole = cls(patches.reshape(size * size, -1, channels), size, low, high, float(flat.mean()))
         return whole._unlimited() if scale > 1 else whole
 
     def _unlimited(self) -> Patchwork:

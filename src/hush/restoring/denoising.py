@@ -20,6 +20,7 @@ from hush.restoring.large import denoise_large, in_parts
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileFailure, FileResult, FileSkipped, Job, in_the_way, plan_files
 from hush.restoring.restorers import Restorer, TellProgress, open_restorer
+from hush.restoring.weights import split_bare
 from hush.restoring.working import restore_picture
 
 __all__ = [
@@ -114,7 +115,8 @@ def denoise(
 
 def _reopen(options: DenoiseOptions) -> Restorer:
     """Open a restorer, or take the one that an earlier call opened, unless its file has changed since."""
-    path = Path(options.weights)
+    bare = split_bare(os.fspath(options.weights))
+    path = Path(bare[1] if bare else options.weights).expanduser()
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
     restorer = _remember(os.fspath(options.weights), stamp, **options.opening)
     if options.max_memory is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hush.errors import PictureError, UsageError
@@ -89,10 +89,15 @@ def plan_files(
     bases = dict.fromkeys(searched(inputs, recursive=recursive) if folder else ())
     jobs: list[Job] = []
     taken: dict[Path, Path] = {}
+    others = {_real(source): source for source in sources}
     for source in sources:
         base = next((base for base in reversed(source.parents) if base in bases), None)
         target = output_path(source, out, out_is_folder=folder, base=base)
-        jobs.append(_job(source, target, options, taken, make_folder=folder))
+        job = _job(source, target, options, taken, make_folder=folder)
+        if not (job.skipped or job.problem) and others.get(_real(target), source) != source:
+            problem = f"{source}: {target} is one of the pictures that are to be restored; use another folder"
+            job = replace(job, problem=problem)
+        jobs.append(job)
         taken.setdefault(_place(target), source)
     return jobs
 
@@ -118,6 +123,11 @@ def _problem(source: Path, target: Path, options: DenoiseOptions, taken: dict[Pa
     if target.exists() and not options.overwrite:
         return f"{target}: {in_the_way(source, target)}"
     return ""
+
+
+def _real(path: Path) -> Path:
+    """Return a file by one name, whatever links lead to it."""
+    return Path(os.path.realpath(path))
 
 
 def _place(target: Path) -> Path:

@@ -99,11 +99,11 @@ def open_restorer(
     if weights == AUTO:
         same: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "tile": tile}
         return ByNoise(lambda name: open_restorer(name, **same, threads=threads, quality=quality))
-    if weights == "identity":
-        return Identity()
     method, colon, name = weights.partition(":")
-    if colon and method == "classical":
-        return Classical(name)
+    if weights == "identity" or (colon and method == "classical"):
+        if runtime != "auto" or device not in ("auto", "cpu"):
+            raise UsageError(f"{weights} is computed by NumPy on the processor; leave out --runtime and --device")
+        return Classical(name) if colon else Identity()
     options: dict[str, Any] = {"device": device, "precision": precision, "threads": threads}
     if split_bare(weights) or weights.endswith(".safetensors"):
         if runtime not in ("auto", "torch"):
@@ -308,6 +308,8 @@ class ByNoise:
         """Return what restores a picture with such noise; None where its level is told."""
         if noise is None:
             return self._gaussian
+        if noise.flat:  # nothing is to be restored
+            return Identity()
         plain = noise.white and (noise.alike or noise.varies) and noise.sigma >= SEEN
         return self._gaussian if plain else self._photo
 

@@ -13,13 +13,14 @@ import shutil
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from types import ModuleType
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +170,7 @@ class OpenVINORuntime:
         opening = ThreadPoolExecutor(1, "hush-open")
         self._opened = opening.submit(_open_requests, weights, precision, threads, streams)
         opening.shutdown(wait=False)
+        _OPENING.add(self._opened)
 
     def side_by_side(self, count: int) -> OpenVINORuntime:
         """Return the same weights for so many callers at once, each with its share of the threads.
@@ -193,6 +195,13 @@ class OpenVINORuntime:
         finally:
             idle.put(request)
 
+
+LAYERS_KEPT = "100"  # of what is prepared for a size of pictures; by itself OpenVINO keeps 5,000, some 0.4 MB each
+
+_OPENING: WeakSet[Future[tuple[SimpleQueue[Any], str]]] = WeakSet()
+"""What is being opened, or has been. A forked process has no thread that would go on, so a fork waits for it."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lambda: wait(list(_OPENING)) and None)
 
 _FIRST_CALL = Lock()
 """Held while OpenVINO fills its table of number types. Two threads that infer for the first time at once would fill it
@@ -235,6 +244,7 @@ def _open_requests(weights: Weights, precision: str, threads: int | None, stream
     core = openvino.Core()
     number_type = _openvino_number_type(core, weights, precision)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": number_type}
+    options["CPU_RUNTIME_CACHE_CAPACITY"] = LAYERS_KEPT
     if streams > 1:
         # not pinned, since between their calls the callers have work of their own for the same processors
         options |= {"NUM_STREAMS": streams, "ENABLE_CPU_PINNING": False}

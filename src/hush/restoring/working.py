@@ -49,6 +49,8 @@ class Scene:
     mask: Mask | None = None
     nodata: float | None = None
     """The value of pixels that hold nothing."""
+    multiplied: bool = False
+    """Whether alpha is multiplied into the colours, which so are a picture by themselves, black where nothing is."""
     held: int = 0
     """Bytes of memory that are still to be taken beside the tiles."""
     held_per_row: int = 0
@@ -65,7 +67,9 @@ class Scene:
         image, encoding = decode(part, full_scale=self.full_scale, cmyk=self.cmyk)
         if gaps is not None and not judged:
             image, gaps = bridge(image, gaps), None
-        return cut(shown(image, encoding, gaps, judged=judged), Tile(0, 0, tile.height, tile.width))
+        if judged or not self.multiplied:
+            image = shown(image, encoding, gaps, judged=judged)
+        return cut(image, Tile(0, 0, tile.height, tile.width))
 
     def kept(self, tile: Tile) -> NDArray[np.bool_] | None:
         """Return which pixels (h, w) of a tile stay as they are: gaps, and what is fully transparent; None if none."""
@@ -110,7 +114,7 @@ class Outcome:
     @property
     def psnr(self) -> float | None:
         """Return the PSNR of noisy against restored in dB; None if nothing was changed."""
-        return float(10 * np.log10(self.values / self.squares)) if self.squares > 0 else None
+        return float(10 * np.log10(self.values / self.squares)) if 0 < self.squares < math.inf else None
 
 
 def restore_picture(
@@ -131,7 +135,8 @@ def restore_picture(
     told = present(array, nodata, cmyk=cmyk)
     scale = value_range(told, options.range, picture.full_scale, cmyk=cmyk)
     mask = open_mask(options.mask, array.shape, orientation_of(picture))
-    scene = Scene(ArrayWindows(array), scale, cmyk, mask, nodata, held=held + array.nbytes)
+    multiplied = _is_multiplied(picture)
+    scene = Scene(ArrayWindows(array), scale, cmyk, mask, nodata, multiplied, held + array.nbytes)
     if options.strength == 0:
         check_finite(told)
         return array.copy(), Outcome(options.sigma)
@@ -181,7 +186,7 @@ def restore_windows(
         change, kept = restored - noisy, scene.kept(tile)
         if kept is not None:
             change = change[: len(kept), : kept.shape[1]][~kept]
-        outcome.squares += float(np.dot(change.ravel(), change.ravel()))
+        outcome.squares += float(np.square(change, dtype=np.float64).sum())
         outcome.values += change.size
         return restored
 
@@ -205,6 +210,8 @@ def _remarks(scene: Scene, options: DenoiseOptions, *, gray: bool) -> tuple[str,
     if scene.cmyk and options.only != "all":
         kept = "restores them whole" if options.only == "luma" else "leaves them as they are"
         remarks.append(f"inks (CMYK) have no luminance and colour apart, so --only-{options.only} {kept}")
+    elif options.only == "chroma" and (options.keep_detail or options.keep_grain):
+        remarks.append("--only-chroma keeps all texture and grain, so --keep-detail and --keep-grain do nothing more")
     elif gray and options.only == "chroma":
         remarks.append("gray pictures have no colour noise, so --only-chroma leaves them as they are")
     return tuple(remarks)
@@ -218,6 +225,9 @@ def _encoded(block: Image, scene: Scene, tile: Tile, options: DenoiseOptions) ->
     _, encoding = decode(np.zeros_like(part[:1, :1]), full_scale=scene.full_scale, cmyk=scene.cmyk)
     alpha = None if encoding.alpha is None else part[..., -1]
     array = encode(block, replace(encoding, alpha=alpha))
+    if scene.multiplied and array.dtype.kind == "u":  # divided by alpha, light beyond it would be many times as bright
+        colours = array[..., :-1]
+        np.minimum(colours, np.maximum(array[..., -1:], part[..., :-1]), out=colours)
     share = scene.share(tile)
     new_gaps = find_gaps(array, scene.nodata, cmyk=scene.cmyk)  # values that happen to come out as nodata
     for kept in (None if share is None else share == 0, scene.kept(tile), new_gaps):
@@ -232,10 +242,35 @@ def scene_of(layout: Layout, options: DenoiseOptions) -> Scene:
     picture = layout.picture
     mask = open_mask_of(layout, options.mask)
     held = STREAM + STREAM_ROWS * layout.row_bytes
-    scene = Scene(windows, None, picture.cmyk, mask, picture.nodata, held, 3 * layout.row_bytes)
-    sample = np.concatenate(list(_sampled(scene, lambda tile: windows.window(tile).copy())))
-    told = present(sample, picture.nodata, cmyk=picture.cmyk)
+    multiplied = _is_multiplied(picture)
+    scene = Scene(windows, None, picture.cmyk, mask, picture.nodata, multiplied, held, 3 * layout.row_bytes)
+    told = _values(scene)
     return replace(scene, full_scale=value_range(told, options.range, picture.full_scale, cmyk=picture.cmyk))
+
+
+def _is_multiplied(picture: Picture) -> bool:
+    return bool(getattr(picture.coding, "multiplied", False))
+
+
+def _values(scene: Scene) -> NDArray[Any]:
+    """Return values of a file, (1, N) or (1, N, C), that tell its range: windows from all over it.
+
+    Of more than 8 bits also the least and the largest value, which may lie anywhere.
+    """
+    windows, (height, width) = scene.windows, scene.size
+    sample = np.concatenate(list(_sampled(scene, lambda tile: windows.window(tile).copy())))
+    told = present(sample, scene.nodata, cmyk=scene.cmyk)
+    told = told.reshape(1, -1, *told.shape[2:])
+    if told.dtype.itemsize == 1:
+        return told
+    extremes = []
+    for top in range(0, height, 256):
+        rows = windows.window(Tile(top, 0, 256, width))
+        gaps = find_gaps(rows, scene.nodata, cmyk=scene.cmyk)
+        if gaps is None or not gaps.all():
+            there = present(rows, scene.nodata, cmyk=scene.cmyk)
+            extremes += [there.min(axis=(0, 1)), there.max(axis=(0, 1))]
+    return np.concatenate([told, np.stack(extremes)[np.newaxis]], axis=1) if extremes else told
 
 
 def _is_gray(scene: Scene) -> bool:

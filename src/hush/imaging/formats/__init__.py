@@ -139,7 +139,7 @@ def recognise(head: bytes, suffix: str) -> str:
     """
     if not head:
         raise PictureError(f"0 bytes, so no picture. {INTACT}")
-    if suffix.lower() in marks.RAW_SUFFIXES and marks.is_tiff(head):
+    if marks.is_raw(head) or (suffix.lower() in marks.RAW_SUFFIXES and marks.is_tiff(head)):
         return "raw"
     for name, entry in FORMATS.items():
         if entry.matches(head):

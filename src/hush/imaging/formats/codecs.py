@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from hush.errors import PictureError
 from hush.imaging.formats.picture import check_size
 
+_QUIET = threading.RLock()
 _SILENCED = threading.Lock()  # what is redirected belongs to the whole process
 VIPS_DTYPES = {"uchar": "u1", "ushort": "u2", "float": "f4"}
 
@@ -74,6 +76,14 @@ def silenced() -> Iterator[None]:
         finally:
             os.dup2(before, 2)
             os.close(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let Pillow warn of nothing: what is wrong is told in one line. One thread at a time: all share the filters."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def library_reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from hush.imaging.formats.previews import ORIENTATION, upright
 from hush.imaging.formats.tags import directories, resolution
 
 NUMBERS = ("npy",)  # formats that are read by programs, for which numbers are what counts
-NO_EXIF = ("bmp", "gif", "netpbm", "tga")  # formats that cannot say how a picture is to be turned
+NO_EXIF = ("bmp", "exr", "gif", "netpbm", "tga")  # formats that cannot say how a picture is to be turned
 ACROSS, DOWN, TURNED = (2, 3, 6, 7), (3, 4, 7, 8), (5, 6, 7, 8)  # EXIF orientations that mirror, and swap the axes
 
 

@@ -144,15 +144,26 @@ def _decode(data: bytes) -> tuple[NDArray[Any], Any]:
 
 
 def _with_trailer(coding: JpegCoding, data: bytes, scan: int) -> JpegCoding:
-    """Add what follows the picture; large previews are dropped, and with them the index of what follows."""
+    """Add what follows the picture. Large previews are dropped with the index of them, if nothing else follows."""
     end = _end(data, scan)
     index = data.find(MULTI_PICTURE, 0, scan) + len(MULTI_PICTURE)
     entries = _entries(data, index) if index >= len(MULTI_PICTURE) else []
     attributes = [struct.unpack_from(order + "I", data, at)[0] & 0xFFFFFF for order, at in entries]
-    if data[end:] and not set(attributes) & LARGE_PREVIEWS:
+    previews = [entry for entry, kind in zip(entries, attributes, strict=True) if kind in LARGE_PREVIEWS]
+    if data[end:] and (not previews or _others(data, end, index, previews)):
         return replace(coding, trailer=data[end:], length=end, index=index)
     segments = tuple(s for s in coding.segments if not (s[0] == APP2 and s[1].startswith(MULTI_PICTURE)))
     return replace(coding, segments=segments)
+
+
+def _others(data: bytes, end: int, index: int, previews: list[tuple[str, int]]) -> bool:
+    """Say whether anything but previews follows a picture that ends there: a gain map, a video."""
+    left = bytearray(data[end:])
+    for order, at in previews:
+        length, place = struct.unpack_from(order + "II", data, at + 4)
+        start = max(0, index + place - end)
+        left[start : start + length] = bytes(len(left[start : start + length]))
+    return any(left)
 
 
 def _end(data: bytes, scan: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import struct
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hush.errors import PictureError
-from hush.imaging.formats.codecs import exact_palette, indexed, pillow_encode, pillow_image, pillow_pixels
+from hush.imaging.formats.codecs import exact_palette, indexed, pillow_encode, pillow_image, pillow_pixels, quiet
 from hush.imaging.formats.picture import INCH, Metadata, Picture
 from hush.imaging.formats.previews import plain_xmp, refreshed
 
@@ -84,8 +83,7 @@ def plugin(name: str) -> Any:
 
 def opened(name: str, data: bytes) -> Any:
     """Open with the named plugin of Pillow: ``Image.open`` would try others, and has its own limit of size."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         return getattr(plugin(name), f"{name}ImageFile")(io.BytesIO(data))
 
 
@@ -94,8 +92,7 @@ def decode(name: str, data: bytes) -> tuple[NDArray[Any], dict[str, Any], bool]:
 
     Returns pixels, what Pillow read beside them, and if it had a palette.
     """
-    with opened(name, data) as image, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with opened(name, data) as image, quiet():
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             raise PictureError(f"an animation of {frames} pictures, where one is taken. Save its frames first")
@@ -105,11 +102,11 @@ def decode(name: str, data: bytes) -> tuple[NDArray[Any], dict[str, Any], bool]:
 
 def moving_frames(image: Any, mode: str) -> Iterator[NDArray[Any]]:
     """Yield the frames of an opened animation, each as a whole picture in Pillow's ``mode``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for number in range(image.n_frames):
+    for number in range(image.n_frames):
+        with quiet():
             image.seek(number)
-            yield np.asarray(image.convert(mode))
+            frame = np.asarray(image.convert(mode))
+        yield frame
 
 
 def make_picture(name: str, pixels: NDArray[Any], info: dict[str, Any], coding: PillowCoding) -> Picture:
