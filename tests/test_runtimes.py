@@ -227,7 +227,7 @@ def test_a_device_that_is_missing_is_named(weights: Weights) -> None:
     import torch
 
     missing = "cuda" if not torch.cuda.is_available() else "mps"
-    with pytest.raises(UsageError, match=f"device '{missing}' is not here; torch finds .*cpu"):
+    with pytest.raises(UsageError, match=f"device '{missing}' is not on this machine; allowed here: .*cpu"):
         open_runtime(weights, device=missing)
 
 

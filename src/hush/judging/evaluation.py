@@ -231,6 +231,13 @@ def _image(batch: Any) -> Image:
 def _judge(case: Case, weights: str, restorer: _Timed, judges: Mapping[str, Metric], given: Mapping[str, float]) -> Row:
     """Restore a picture and measure it."""
     restored, seconds = restorer(case.noisy, case.sigma, warm_up=case.first)
+    return row_of(case, weights, measure(restored, case.clean, judges), given, seconds)
+
+
+def row_of(
+    case: Case, weights: str, figures: Mapping[str, float], given: Mapping[str, float], seconds: float | None
+) -> Row:
+    """Return the row of a picture: what was restored by what, its figures, those of the noisy picture, and the time."""
     height, width = case.clean.shape[:2]
     return {
         "weights": weights,
@@ -238,7 +245,7 @@ def _judge(case: Case, weights: str, restorer: _Timed, judges: Mapping[str, Metr
         "degradation": case.degradation,
         "image": case.picture.name,
         "scene": case.picture.scene,
-        **measure(restored, case.clean, judges),
+        **figures,
         **{f"{name}_input": value for name, value in given.items()},
         "sigma": case.sigma,
         "seconds": seconds,

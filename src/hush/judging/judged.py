@@ -24,11 +24,11 @@ from hush.judging.plans import Evaluation
 from hush.learning.checking import check_labels
 from hush.learning.config import Recipe
 from hush.learning.datasets import Item, Source, Squeezed, open_dataset, split
+from hush.learning.devices import choose_device
 from hush.learning.methods import restores
 from hush.learning.networks import build_classifier, build_network
 from hush.learning.noise import Degradation
 from hush.learning.patches import PictureStore
-from hush.learning.processes import choose_device
 from hush.learning.runs import open_saved
 from hush.learning.updating import open_autocast
 from hush.learning.validation import Views, as_image, classified, is_blind, open_views, sample

@@ -7,5 +7,5 @@ what ships, `blending` mixes weights, `torch_runtime` runs them here.
 Data: `datasets`, `pairs` and `labelled` find pictures, `mixtures` joins them, `patches` cuts them, `dead_leaves` draws
 some. Degradations: `noise`, `blur`, `artefacts`, and `camera` with its `sensor` and `developing`; `levels` is what the
 network is told of them. Losses: `losses`, `perceptual` (its features by `feature_weights`).
-Machines: `optimisers`, `precision`, `processes`.
+Machines: `optimisers`, `devices`, `processes`.
 """

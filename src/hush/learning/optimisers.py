@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hush.learning.precision import multiplies_bf16
+from hush.learning.devices import multiplies_bf16
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic's coefficients, tuned by Jordan et al. for fast convergence
 

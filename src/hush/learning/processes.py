@@ -13,7 +13,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hush.errors import UsageError
+from hush.learning.devices import choose_device
 
 PATIENCE = timedelta(hours=2)  # how long the others wait while the first one validates
 
@@ -33,7 +33,7 @@ class Processes:
         Raises UsageError for a device that is not there.
         """
         count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-        chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
+        chosen = choose_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
         if count > 1 and not distributed.is_initialized():
             distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
         return cls(chosen, rank, count)
@@ -85,20 +85,6 @@ class Processes:
         """Wait until every process is here."""
         if self.count > 1:
             distributed.barrier()
-
-
-def choose_device(device: str, local_rank: int = 0) -> torch.device:
-    """Return the device meant by auto, cpu, cuda or mps."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        device = "cuda" if there["cuda"] else "cpu"
-    if device.split(":")[0] not in there:
-        raise UsageError(f"device {device!r}: allowed are auto, cpu, cuda and mps")
-    if not there[device.split(":")[0]]:
-        raise UsageError(
-            f"device {device!r} is not on this machine; allowed here: {', '.join(d for d in there if there[d])}"
-        )
-    return torch.device(f"cuda:{local_rank}" if device == "cuda" else device)
 
 
 def leave_at_exit(code: int) -> None:

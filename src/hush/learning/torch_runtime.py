@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hush.errors import PictureError, UsageError, WeightsError, need
+from hush.errors import PictureError, WeightsError, need
 from hush.learning.checkpoints import load_numbers, load_state, no_weights
+from hush.learning.devices import choose_device, multiplies_bf16
 from hush.learning.networks import NETWORKS, build_network
-from hush.learning.precision import multiplies_bf16
 from hush.learning.runs import open_saved
 from hush.names import Call, find, parse_call
-from hush.restoring.runtimes import Batch, Limits, check_choice
+from hush.restoring.runtimes import PRECISIONS, Batch, Limits, check_choice
 from hush.restoring.weights import MULTIPLE, Card, Weights, fetch, is_address, open_weights, split_bare
 
 Numbers = dict[str, NDArray[Any]]
@@ -109,10 +109,10 @@ class TorchRuntime:
     name = "torch"
 
     def __init__(self, network: nn.Module, card: Card, device: str, precision: str, threads: int | None) -> None:
-        check_choice("precision", precision, ("auto", "fast", "exact"))
+        check_choice("precision", precision, PRECISIONS)
         self.limits = Limits.of(card)
         self.card = card
-        self._device = choose_device(device)
+        self._device = choose_device(device, automatic=("cuda", "mps", "cpu"))
         self._number_type = _number_type(self._device, precision, card.bf16)
         self._exact = precision == "exact"
         if threads is not None:
@@ -146,21 +146,6 @@ class TorchRuntime:
         if self._number_type != torch.float32:
             stack.enter_context(torch.autocast(self._device.type, self._number_type))
         return stack
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the torch device of a name; auto is cuda where there is one, then mps, then cpu.
-
-    Raises UsageError if this machine does not have it.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        device = next(name for name, found in there.items() if found)
-    if not there.get(device, device.startswith("cuda:") and there["cuda"]):
-        raise UsageError(
-            f"device {device!r} is not here; torch finds {', '.join(n for n, found in there.items() if found)}"
-        )
-    return torch.device(device)
 
 
 def _number_type(device: torch.device, precision: str, harmless: bool) -> torch.dtype:

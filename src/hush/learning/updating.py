@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hush.errors import TrainingError
 from hush.learning.config import OptimiserConfig
+from hush.learning.devices import multiplies_bf16
 from hush.learning.optimisers import open_optimisers
-from hush.learning.precision import multiplies_bf16
 
 
 def rate_at(step: int, progress: float, config: OptimiserConfig) -> float:
@@ -30,7 +30,7 @@ def rate_at(step: int, progress: float, config: OptimiserConfig) -> float:
 def open_autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[Any]]:
     """Return what to compute within: bf16 autocast, or plain float32.
 
-    ``auto`` takes bf16 where the hardware multiplies it; see `hush.learning.precision.multiplies_bf16`.
+    ``auto`` takes bf16 where the hardware multiplies it; see `hush.learning.devices.multiplies_bf16`.
     """
     enabled = precision == "bf16" or (precision == "auto" and multiplies_bf16(device))
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=enabled)

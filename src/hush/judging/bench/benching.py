@@ -24,7 +24,7 @@ from hush.judging.bench.report import CHANNELS, Bench
 from hush.judging.bench.store import Store, digest
 from hush.judging.bench.timing import megapixel, time_peers
 from hush.judging.bench.workers import Worker
-from hush.judging.evaluation import Case, cases, measure, open_chains, read_clean
+from hush.judging.evaluation import Case, cases, measure, open_chains, read_clean, row_of
 from hush.judging.pictures import JudgedData, open_data
 from hush.judging.protocol import Protocol
 from hush.judging.results import Report, Row
@@ -282,7 +282,6 @@ class _Session:
         ``alike`` says whose figures stand for whose; ``among_few``, whether those that take minutes take part.
         """
         given = measure(case.noisy, case.clean, self._judges)
-        height, width = case.clean.shape[:2]
         for name, worker in list(team.items()):
             self._tell(f"{name}: {case.data}, {case.degradation}")
             if worker.peer.slow and not among_few:
@@ -292,20 +291,7 @@ class _Session:
             except HushError as error:
                 self._drop(team, name, str(error))
                 continue
-            self.rows.append(
-                {
-                    "weights": name,
-                    "data": case.data,
-                    "degradation": case.degradation,
-                    "image": case.picture.name,
-                    "scene": case.picture.scene,
-                    **figures,
-                    **{f"{metric}_input": value for metric, value in given.items()},
-                    "sigma": case.sigma,
-                    "seconds": None,  # times are measured apart, in turns
-                    "megapixels": height * width / 1e6,
-                }
-            )
+            self.rows.append(row_of(case, name, figures, given, None))  # times are measured apart, in turns
 
     def _figures(self, case: Case, worker: Worker) -> dict[str, float]:
         key = digest(worker.peer.fingerprint(), self._judged_by, f"{case.sigma}", case.noisy, case.clean)
