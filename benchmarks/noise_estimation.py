@@ -29,6 +29,7 @@ SETS = ("Kodak24", "CBSD68")
 SIGMAS = (0, 1, 2, 3, 5, 10, 15, 20, 25, 30, 40, 50, 60, 75)
 MARKED = (5, 50)  # where the mean absolute error counts
 TOLD = (15, 25, 50)
+WEAK = (3, 5, 7, 10)  # levels at which texture may be taken for noise
 LIGHTS = ((0.25, 4.0), (0.5, 4.0), (1.0, 9.0), (2.0, 9.0), (2.0, 100.0))  # gain and offset of the variance, 8-bit scale
 
 
@@ -69,6 +70,12 @@ def errors(images: list[Floats], sigma: float, clipped: bool) -> tuple[float, fl
     found = [estimate_noise(add_noise(image, sigma, seed, clipped)).sigma for seed, image in enumerate(images)]
     missed = np.array(found) - sigma
     return float(missed.mean()), float(np.abs(missed).mean())
+
+
+def told_apart(images: list[Floats], sigma: float) -> tuple[float, int]:
+    """Return the mean absolute error of what weights are told of white noise, and how often it is found to be white."""
+    found = [estimate_noise(add_noise(image, sigma, seed, clipped=True)) for seed, image in enumerate(images)]
+    return float(np.mean([abs(one.told - sigma) for one in found])), sum(one.white for one in found)
 
 
 def lights(images: list[Floats], gain: float, offset: float) -> tuple[float, float]:
@@ -169,6 +176,13 @@ def main() -> None:
     for gain, offset in LIGHTS:
         found = lights(every[::4], gain, offset)
         rows.append([f"{gain:g}", f"{offset:g}", *(f"{value:.2f}" for value in found)])
+    weak = [
+        [name, f"{sigma}", f"{error:.2f}", f"{white} of {len(images)}"]
+        for name, images in sets.items()
+        for sigma in WEAK
+        for error, white in [told_apart(images, sigma)]
+    ]
+    say("\n".join(table(["set", "sigma", "error of what is told", "found to be white"], weak)))
     say("\n".join(table(["true gain", "true offset", "gain found (median)", "offset found (median)"], rows)))
     if options.weights:
         rows = []

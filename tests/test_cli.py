@@ -768,3 +768,22 @@ def test_denoise_says_which_inputs_name_no_picture(folder, capsys, dark):
     captured = capsys.readouterr()
     assert "cat.png -> cat-hush.png" in captured.out
     assert "none/*.tif: no pictures found" in captured.err
+
+
+def test_debug_shows_where_a_picture_failed(folder):
+    Path("broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(40))
+    for command in (["denoise", "broken.jpg", "--weights", "identity"], ["estimate", "broken.jpg"]):
+        assert "Traceback" not in hush(*command).stderr
+        told = hush("--debug", *command).stderr
+        assert "Traceback" in told
+        assert "PictureError" in told
+
+
+def test_what_export_cannot_do_is_refused(tmp_path, capsys):
+    for line, told in (
+        (["gaussian-best"], "the mean over eight views, which no file holds; export gaussian, and take the mean"),
+        (["gaussian", "--share", "0.3"], "--share says how much of --blend is taken; name that too"),
+    ):
+        assert run(["export", *line, "-o", str(tmp_path / "x.onnx")]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "x.onnx").exists()

@@ -92,3 +92,11 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="cannot be read"):
         read_recipe(tmp_path / "bytes.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("minutes=5", "length.minutes"), ("rate=1e-3", "optimiser.rate"), ("patch=9", "data.patch")]
+)
+def test_a_key_of_a_table_is_named_with_its_table(key, meant):
+    with pytest.raises(RecipeError, match=rf"did you mean {meant}\?"):
+        read_recipe("gaussian", [key])

@@ -21,6 +21,7 @@ import hush
 from conftest import HERE
 from hush.cli import run
 from hush.errors import PictureError, UsageError, WeightsError
+from hush.imaging.files import Picture, write
 from hush.imaging.tiles import plan_tiles
 from hush.restoring import restorers as module
 from hush.restoring.denoising import (
@@ -31,6 +32,8 @@ from hush.restoring.denoising import (
     denoise_file,
     denoise_files,
 )
+from hush.restoring.large import in_parts
+from hush.restoring.memory import resident
 from hush.restoring.restorers import GRAY_LEVEL, NetworkRestorer, open_restorer
 from hush.restoring.runtimes import Limits
 from hush.restoring.working import Outcome
@@ -176,6 +179,17 @@ def test_the_weights_that_ship_show_no_seam(precision: str) -> None:
     clean = np.asarray(Image.open(HERE / "data" / "coffee.png").convert("RGB").resize((260, 200)), np.float32) / 255
     noisy = clean + np.random.default_rng(0).normal(0, 25 / 255, clean.shape).astype(np.float32)
     whole, tiled = (open_restorer(precision=precision, tile=tile)(noisy, 25.0) for tile in (1280, 160))
+    assert np.abs(whole - tiled).max() < 1 / 255
+
+
+@pytest.mark.parametrize("weights", ["gaussian-fast", "photo", "photo-fast"])
+@pytest.mark.parametrize("told", [None, 50.0])
+def test_no_weights_that_ship_show_a_seam(weights: str, told: float | None) -> None:
+    with Image.open(HERE / "data" / "coffee.png") as photo:
+        clean = np.asarray(photo.convert("RGB").resize((480, 330)), np.float32) / 255
+    noisy = clean + np.random.default_rng(0).normal(0, (told or 10) / 255, clean.shape).astype(np.float32)
+    told = 10.0 if told is None and weights == "gaussian-fast" else told
+    whole, tiled = (open_restorer(weights, precision="exact", tile=tile)(noisy, told) for tile in (1280, 320))
     assert np.abs(whole - tiled).max() < 1 / 255
 
 
@@ -526,3 +540,14 @@ def test_what_runs_nowhere_else_takes_no_runtime_and_no_device(weights: str, opt
 def test_a_difference_beyond_all_numbers_is_no_psnr() -> None:
     assert Outcome(5.0, math.inf, 9).psnr is None
     assert Outcome(5.0, 9.0, 9).psnr == 0
+
+
+def test_auto_is_a_level_that_is_not_told(tiny: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(hush.denoise(image, "auto", weights=tiny), hush.denoise(image, weights=tiny))
+
+
+def test_a_small_picture_that_is_decoded_as_a_whole_needs_little_memory(tiny: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.webp", Picture(np.full((64, 64, 3), 90, np.uint8)))
+    limit = max(resident() + 60 * 2**20, 256 * 2**20)
+    assert in_parts(tmp_path / "a.webp", tmp_path / "b.webp", DenoiseOptions(weights=tiny, max_memory=limit)) is None

@@ -16,9 +16,9 @@ from conftest import shared_data
 from hush.errors import UsageError, WeightsError
 from hush.learning import exporting
 from hush.learning.checkpoints import save_state
+from hush.learning.devices import multiplies_bf16
 from hush.learning.exporting import bf16_is_harmless, compare, export
 from hush.learning.networks import NETWORKS, NetworkLimits, build_network
-from hush.learning.devices import multiplies_bf16
 from hush.learning.torch_runtime import open_bare, open_network, open_torch, read_numbers
 from hush.restoring.runtimes import open_runtime
 from hush.restoring.weights import Card, open_weights

@@ -360,3 +360,8 @@ def test_a_deeper_network_goes_on_from_a_shallower_one(merge_early):
         adopted = deep.adopt(numbers)
         assert adopted.keys() == numbers.keys(), "these are not of a shallower form of this network"
         assert all(torch.equal(adopted[name], value) for name, value in numbers.items())
+
+
+def test_a_classifier_is_called_one_where_a_restorer_is_asked_for():
+    with pytest.raises(UsageError, match="is a classifier, which restores nothing"):
+        build_network("cnn_classifier(classes=3)")

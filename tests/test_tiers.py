@@ -51,14 +51,15 @@ def test_the_tiers_of_a_family(family: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_own_weights_are_their_own_fast_tier() -> None:
-    assert choose_weights("mine.onnx", "fast") == Choice("mine.onnx")
+    assert choose_weights("mine.onnx", "fast").weights == "mine.onnx"
+    assert "has no faster tier" in choose_weights("mine.onnx", "fast").word
     assert choose_weights("mine.onnx", "best") == Choice("mine.onnx", ensemble=True)
 
 
 @pytest.mark.parametrize("name", ["identity", "classical:nlm"])
 def test_what_has_no_weights_has_no_tiers(name: str) -> None:
     assert choose_weights(name) == Choice(name)
-    with pytest.raises(UsageError, match="has no tiers"):
+    with pytest.raises(UsageError, match="comes in one quality"):
         choose_weights(name, "best")
 
 

@@ -428,7 +428,10 @@ def test_pairs_that_would_get_more_noise_are_told(pictures, tmp_path):
         shutil.copytree(pictures, tmp_path / view)
     pairs = ["length.steps=2", "data.set=pairs", f"data.root={tmp_path}"]
     assert "noisy already" in next(train(tiny(pictures, *pairs), tmp_path / "first")).notes[0]
-    assert next(train(tiny(pictures, *pairs, "degradation="), tmp_path / "second")).notes == []
+    (note,) = next(train(tiny(pictures, *pairs, "degradation="), tmp_path / "validated")).notes
+    assert "and validation_degradation = 'gaussian(sigma=25)' adds to their noise" in note
+    alone = ["degradation=", "validation_degradation="]
+    assert next(train(tiny(pictures, *pairs, *alone), tmp_path / "second")).notes == []
     frozen = ["length.steps=2", "method=supervised(frozen=true)", "data.gray=0", "data.shrink=1"]
     frozen.append("network=drunet(widths=[8, 16], blocks=1, unshuffle=2, sigma_map=false)")
     assert next(train(tiny(pictures, *frozen), tmp_path / "third")).notes == []

@@ -228,8 +228,9 @@ def export(
         typer.Option("--blend", metavar="WEIGHTS", help="Blend with these weights of the same network; see --share."),
     ] = None,
     share: Annotated[
-        float, typer.Option(metavar="0..1", help="How much of --blend: 0 is none of it, 1 nothing else.")
-    ] = 0.5,
+        float | None,
+        typer.Option(metavar="0..1", help="How much of --blend: 0 is none of it, 1 nothing else.", show_default="0.5"),
+    ] = None,
 ) -> None:
     """Write weights as an ONNX file, which runs without torch.
 
@@ -244,16 +245,24 @@ def export(
     need("torch", "train")
     from hush.learning.exporting import export as write_onnx
     from hush.learning.torch_runtime import open_network
+    from hush.restoring.weights import WEIGHTS
 
     if out.suffix != ".onnx":
         raise UsageError(f"{out}: an exported file is named .onnx, such as {out.with_suffix('.onnx')}")
     if out.exists() and not overwrite:
         raise HushError(f"{out}: exists already; add --overwrite to replace it")
+    if share is not None and other is None:
+        raise UsageError("--share says how much of --blend is taken; name that too")
+    if (entry := WEIGHTS.get(weights)) and entry.ensemble:
+        raise UsageError(
+            f"{weights} is the mean over eight views, which no file holds; export {Path(entry.file).stem}, and take "
+            "the mean with --quality best"
+        )
     network, card = open_network(weights)
     if other is not None:
         from hush.learning.blending import blend
 
-        network, card = blend((network, card), open_network(other), share)
+        network, card = blend((network, card), open_network(other), 0.5 if share is None else share)
     path = write_onnx(network, card, out)
     say(f"{path}: {card.network}, {path.stat().st_size / 1e6:.1f} MB; it gives what torch gives")
 

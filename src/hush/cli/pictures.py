@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -82,6 +83,10 @@ def _restore_files(request: Request) -> int:
         complain(remark)
     _tell_left_out(left_out)
     _tell_unread(request)
+    if "--debug" in sys.argv:
+        for failure in results:
+            if isinstance(failure, FileFailure):
+                traceback.print_exception(failure.error)
     code = _complain_of([request.bare(r.error) for r in results if isinstance(r, FileFailure)], total)
     return _tell_nothing(request) or code
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,6 +64,8 @@ def estimate(
             try:
                 rows.append({"file": Path(hidden.get(str(path), path)), **estimate_file(path)})
             except HushError as error:
+                if "--debug" in sys.argv:
+                    traceback.print_exception(error)
                 failures.append(str(error).replace(str(path), hidden.get(str(path), str(path))))
     failures += [f"{name}: no pictures found" for name in find_nothing(files, recursive=recursive) if name != "-"]
     if as_json:

@@ -36,9 +36,7 @@ ROUNDS = 3  # the level and the choice of patches depend on each other; more rou
 NEAR = 0.4  # sigmas between a patch's mean and clipping; nearer than that too little is left of the noise
 FIRST_NEAR = 0.02  # share of the picture's range that is not used at first, where it is clipped
 DRAWN = 0.6  # share of pixels equal to their neighbour; noise that 8 bits can show at all leaves less than 0.5
-EQUAL = 0.282  # the same for white noise of one level of 8 bit, 1 / (2 sqrt(pi)); of more as much less
-CLIPPED = 0.24  # what clipping on both sides adds: patches nearer to it than NEAR are not used, 2 * 0.345^2
-PAPER = 0.1  # share of flat patches from which on the picture may be print, where clipping on one side is allowed for
+PRINTED = 0.15  # the same for small print, whose spectrum is not flat: strong noise leaves less, unless counts are few
 
 MOST_COARSE = 1_600  # patches of the picture at half its size
 FREQUENCIES = (0.118, 0.236, 0.471)  # cycles per pixel that are judged by at a quarter, half and full size
@@ -51,6 +49,9 @@ LUMPS, MOST_LUMPS = 0.5, 3.0  # levels of 8 bit at half the size: what smoothing
 LUMPIER = 4.0  # times the finest level: less than this is texture too (by PolyU's training pairs)
 UNEVEN = 0.6  # deviation of the energies of patches, by their median, from which on they show texture
 STRONG = 8.0  # level of 8 bit at the finest that cameras, which smooth, hardly leave
+FLAT, FLAT_IF_STRONG = 1.5, 2.0  # times as much power in the middle of the high frequencies as at their end: of
+# white noise, and of noise so strong that cameras hardly leave it; what a camera smoothed has more, mostly 2 to 9
+LEAST_HALVED = 128  # pixels a side of a picture that is judged smaller: of a smaller one few patches are left
 TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
 VARIES = 1.4  # times as much variance in the bright as in the dark, from which on one level is no good
 VERDICTS = {"very strong": 25.0, "strong": 8.0, "light": 2.0, "clean": 0.0}  # from which level on
@@ -157,8 +158,11 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
     curve = _Curve.of(patchwork, fine.sigmas)
     level = _judge(patchwork, curve) if curve.varies else fine
     half = _judge_smaller(image, 2, curve)
-    drawn = patchwork.repeats(fine.chosen) > _most_repeats(255 * level.strength, patchwork.flat)
-    texture = level.strength > STRONG / 255 and level.even and not half.even  # white noise over coarse texture
+    strong, tilt = level.strength > STRONG / 255, patchwork.tilt(fine.chosen)
+    repeats = patchwork.repeats(fine.chosen)
+    drawn = repeats > DRAWN or (strong and tilt > FLAT and repeats > PRINTED)
+    # white noise over coarse texture
+    texture = level.even and not half.even and tilt < (FLAT_IF_STRONG if strong else FLAT)
     coarse = half.strength > COARSER * level.strength + TEXTURED / 255 and not texture and not drawn
     least = max(LUMPIER * level.strength, LUMPS / 255)
     lumpy = level.strength < SMOOTHED / 255 and least < half.strength < MOST_LUMPS / 255
@@ -172,15 +176,6 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
         return nothing
     lines = _plain(255 * curve.gains), _plain(255**2 * curve.offsets)
     return NoiseEstimate(sigma, _plain(255 * curve.sigmas), 0.0, sigma, told, *lines)
-
-
-def _most_repeats(level: float, flat: float) -> float:
-    """Return the share of pixels equal to their neighbour beyond which a picture is drawn, as small print is.
-
-    Below the level that cameras leave at most, what is smooth or compressed may have as many as a drawing.
-    """
-    clipped = CLIPPED / 2 if flat > PAPER else CLIPPED
-    return min(DRAWN, EQUAL / level + clipped) if level > STRONG else DRAWN
 
 
 def _of_coarse_noise(fine: _Levels, half: _Levels, quarter: _Levels) -> NoiseEstimate:
@@ -294,7 +289,7 @@ def _judge_smaller(image: Floats, scale: int, curve: _Curve) -> _Levels:
     Of pictures that are too small for that nothing is known: they are given no noise.
     """
     nothing = _Levels(np.zeros(image.shape[2]), 0.0, np.zeros(0, int))
-    if min(image.shape[:2]) < PATCH * scale:
+    if min(image.shape[:2]) < max(LEAST_HALVED, PATCH * scale):
         return nothing
     patchwork = Patchwork.cut(image, scale, MOST_COARSE // (scale // 2) ** 2)
     if not len(patchwork):

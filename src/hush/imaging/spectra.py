@@ -40,8 +40,6 @@ class Patchwork:
     """(C,): where the picture is clipped below; -infinity where it is not."""
     high: Floats
     """(C,): where it is clipped above."""
-    flat: float = 0.0
-    """Share of the patches that were left out, since they are flat."""
 
     @classmethod
     def cut(cls, image: Floats, scale: int = 1, most: int = MOST_PATCHES) -> Patchwork:
@@ -66,7 +64,7 @@ class Patchwork:
         patches = patches[:, :, ~flat] if flat.any() else patches
         while len(patches) > size:
             patches = _halved(patches)
-        whole = cls(patches.reshape(size * size, -1, channels), size, low, high, float(flat.mean()))
+        whole = cls(patches.reshape(size * size, -1, channels), size, low, high)
         return whole._unlimited() if scale > 1 else whole
 
     def _unlimited(self) -> Patchwork:
@@ -128,6 +126,21 @@ class Patchwork:
             return np.ones_like(means)
         below, above = means - self.low[channel], self.high[channel] - means
         return variance_kept(below, sigmas) * variance_kept(above, sigmas)
+
+    def tilt(self, chosen: NDArray[np.int_]) -> float:
+        """Return how many times the power of the upper high frequencies the lower ones have: 1 if noise is white.
+
+        Of patches too small to tell, infinity.
+        """
+        if self.size < PATCH:
+            return math.inf
+        orders = order(self.size)
+        high = orders[orders > self.size]
+        energies = self.fine[:, chosen]
+        lower, upper = (
+            float(np.median(energies[there].mean(0))) for there in (high <= self.size + 2, high >= self.size + 4)
+        )
+        return lower / upper if upper > 0 else math.inf
 
     def repeats(self, chosen: NDArray[np.int_]) -> float:
         """Return how often a pixel of patches is exactly equal to its neighbour."""

@@ -82,6 +82,9 @@ def evaluate(
     judges = {name: open_metric(name) for name in (*protocol.metrics, GUARD)}
     sets = [open_data(name, scenes=scenes, limit=limit) for name in _names(data, "data")]
     chains = open_chains(degradations, sets)
+    pairs = all(one.pairs for one in sets)
+    if pairs and (clip or quantise):
+        raise UsageError("clip and quantise are for noise that is added; the data are pairs. Leave them out")
     options: dict[str, Any] = {"runtime": runtime, "device": device, "precision": precision, "threads": threads}
     options["quality"] = quality
     restorers = {name: _Timed(open_restorer(name, **options)) for name in _names(weights, "weights")}
@@ -94,7 +97,9 @@ def evaluate(
             if progress is not None:
                 progress(len(rows), total)
     descriptions = {name: restorer.description for name, restorer in restorers.items()}
-    return Report.of(protocol.record(options, descriptions), protocol.metrics, _sorted(rows, sets, chains, restorers))
+    return Report.of(
+        protocol.record(options, descriptions, pairs=pairs), protocol.metrics, _sorted(rows, sets, chains, restorers)
+    )
 
 
 @dataclass(frozen=True)

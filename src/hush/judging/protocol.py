@@ -77,14 +77,18 @@ class Protocol:
             return true_sigma
         return None if self.sigma == "auto" else float(self.sigma)
 
-    def words(self) -> list[str]:
-        """Return the protocol in sentences."""
+    def words(self, *, pairs: bool = False) -> list[str]:
+        """Return the protocol in sentences; ``pairs`` says that all data are pairs, to which no noise is added."""
         over = "pictures" if self.scenes is None else f"scenes ({self.scenes})"
         sentences = [
             "Clean pictures are 8-bit values / 255; deeper ones are rounded to 8 bit, alpha is left out.",
-            f"Noise is added in float32, {self._range_words()}; seed {self.seed} + the picture's number in its data "
-            "set, the same for all weights.",
-            f"The restorer is {self._sigma_words()}.",
+            "Noisy pictures are those of the pairs, as they are."
+            if pairs
+            else f"Noise is added in float32, {self._range_words()}; seed {self.seed} + the picture's number in its "
+            "data set, the same for all weights.",
+            "The restorer is left to estimate sigma."
+            if pairs and self.sigma == "given"
+            else f"The restorer is {self._sigma_words()}.",
             "Restored and input are clamped to [0, 1] and rounded to 8 bit before they are measured; no border is cut.",
             *(f"{metric_words(name)}; mean over images." for name in self.metrics),
             f"95 % intervals: percentile bootstrap over {over}, {RESAMPLES} resamples.",
@@ -106,15 +110,18 @@ class Protocol:
             )
         return "left to estimate sigma" if self.sigma == "auto" else f"told sigma {self.sigma}"
 
-    def record(self, runtime: Mapping[str, Any], restorers: Mapping[str, str]) -> dict[str, Any]:
+    def record(
+        self, runtime: Mapping[str, Any], restorers: Mapping[str, str], *, pairs: bool = False
+    ) -> dict[str, Any]:
         """Return the protocol as data.
 
         Args:
             runtime: the options that the restorers were opened with.
             restorers: what runs each weights, in words.
+            pairs: whether all data are pairs.
         """
         return {
-            "words": self.words(),
+            "words": self.words(pairs=pairs),
             **asdict(self),
             "metrics": {name: metric_words(name) for name in self.metrics},
             "clipped": self.clip or self.quantise,

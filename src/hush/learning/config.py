@@ -229,7 +229,9 @@ def build(kind: type, content: Mapping[str, Any], where: str) -> Any:
     values = {}
     for key, value in content.items():
         if key not in hints:
-            raise RecipeError(f"{where}: no key {key!r}{nearest(key, hints)}. Known: {', '.join(hints)}")
+            inner = [f"{table}.{key}" for table, wanted in hints.items() if _has(wanted, key)]
+            meant = f" (did you mean {inner[0]}?)" if inner else nearest(key, hints)
+            raise RecipeError(f"{where}: no key {key!r}{meant}. Known: {', '.join(hints)}")
         wanted = hints[key]
         if dataclasses.is_dataclass(wanted):
             if not isinstance(value, Mapping):
@@ -248,6 +250,11 @@ def build(kind: type, content: Mapping[str, Any], where: str) -> Any:
         if values.get(key, allowed[0]) not in allowed:
             raise RecipeError(f"{where}: {key} is {values[key]!r}; allowed are {', '.join(map(str, allowed))}")
     return kind(**values)
+
+
+def _has(kind: Any, key: str) -> bool:
+    """Say whether a table of a recipe has a key."""
+    return dataclasses.is_dataclass(kind) and any(field.name == key for field in dataclasses.fields(kind))
 
 
 def _typed(value: Any, wanted: Any, where: str) -> Any:

@@ -170,7 +170,10 @@ def _open_bare(spec: str, file: str) -> tuple[nn.Module, Card]:
             call = Call(call.name, options)
             return factory(**options)
 
-        network = factory.from_arrays.__func__(record, arrays)  # the card must say the options that it found
+        try:
+            network = factory.from_arrays.__func__(record, arrays)  # the card must say the options that it found
+        except WeightsError as error:
+            raise WeightsError(f"{file}: {error}") from error
     else:
         network = build_network(spec)
         _fill(network, arrays, file)

@@ -263,11 +263,20 @@ class Training:
         )
 
     def _note_pairs(self) -> list[str]:
-        noisier = any(item.noisy is not None and not item.finished for item in self.data.train)
-        if not noisier or getattr(self.method, "degradation", None) is None:  # frozen noise is there already
-            return []
-        return [f"the data set has pairs that are noisy already, and degradation = {self.recipe.degradation!r} adds to "
-                "their noise; if that is not meant: --set degradation="]  # fmt: skip
+        learnt, validated = (
+            any(item.noisy is not None and not item.finished for item in items)
+            for items in (self.data.train, self.data.test)
+        )
+        added = {
+            "degradation": learnt and getattr(self.method, "degradation", None) is not None,  # None if noise is frozen
+            "validation_degradation": validated and bool(self.recipe.validation_degradation),
+        }
+        return [
+            f"the data set has pairs that are noisy already, and {key} = {getattr(self.recipe, key)!r} adds to their "
+            f"noise; if that is not meant: --set {key}="
+            for key, adds in added.items()
+            if adds
+        ]
 
     def _note_known(self) -> list[str]:
         learnt, scenes = {id(item) for item in self.data.train}, {item.scene for item in self.data.train} - {""}

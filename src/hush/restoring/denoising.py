@@ -62,7 +62,8 @@ def denoise(
     Args:
         image: (H, W) or (H, W, C) with 1 or 3 channels, or 2 or 4 with alpha, which stays as it is; bool, uint8,
             uint16 or float. Full scale is 255, 65535 or 1.0; floats beyond it are not clipped.
-        sigma: deviation of the noise on the 8-bit scale (0 to 255), whatever the type; None where it is not known.
+        sigma: deviation of the noise on the 8-bit scale (0 to 255), whatever the type; None or auto where it is not
+            known.
         strength: 0 returns the input bit for bit, 1 is the restored picture, between them they are blended.
         weights: a name, an .onnx file, NETWORK@FILE, identity, or classical:nlm|tv|wavelet|median|bm3d; auto is
             gaussian where sigma is told or the noise is white, else photo.
@@ -91,7 +92,7 @@ def denoise(
         >>> restored = hush.denoise(noisy, sigma=25)  # doctest: +SKIP
     """
     options = DenoiseOptions(
-        sigma=sigma,
+        sigma=None if sigma == "auto" else sigma,
         strength=strength,
         weights=weights,
         runtime=runtime,

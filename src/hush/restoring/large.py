@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from hush.errors import HushError, PictureError
 from hush.imaging.layouts import Layout
 from hush.imaging.tiles import Tile
-from hush.restoring.memory import allowed, resident
+from hush.restoring.memory import allowed, amount, resident
 from hush.restoring.options import DenoiseOptions
 from hush.restoring.planning import FileResult
 from hush.restoring.restorers import Restorer, TellProgress
 from hush.restoring.working import Outcome, restore_windows, scene_of
 
 SMALLEST_WORK = 128 * 2**20  # bytes; small tiles of the shipped weights
+SMALLEST_TILE = 256 * 256  # pixels of such a tile; a picture that has fewer takes less
 
 
 def in_parts(source: Path, target: Path, options: DenoiseOptions) -> Layout | None:
@@ -38,14 +40,15 @@ def in_parts(source: Path, target: Path, options: DenoiseOptions) -> Layout | No
     if layout is None:
         return None
     reading, writing = FORMATS[layout.picture.format].decoding, 2 + written_as(target, layout.picture).encoding
-    needed = source.stat().st_size + max(reading, writing) * layout.nbytes + SMALLEST_WORK
+    work = int(SMALLEST_WORK * min(1.0, math.prod(layout.shape[:2]) / SMALLEST_TILE))
+    needed = source.stat().st_size + max(reading, writing) * layout.nbytes + work
     left = allowed(options.max_memory) - resident()
     if needed <= left:
         return None
     if layout.open is None:
         raise PictureError(
             f"{source}: {layout.kind} is decoded as a whole; these {layout.shape[1]}x{layout.shape[0]} pixels take "
-            f"{needed / 2**30:.1f} GB, and {max(0, left) / 2**30:.1f} GB are left. "
+            f"{amount(needed)}, and {amount(max(0, left))} are left. "
             "Save it as TIFF, or allow more with --max-memory"
         )
     return layout

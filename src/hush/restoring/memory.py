@@ -32,6 +32,11 @@ def highest() -> int:
         return 0
 
 
+def amount(count: int) -> str:
+    """Return bytes in words: MB below a GB."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
+
+
 def free() -> int:
     """Return the bytes of memory that are free on this machine, or in the container that it runs in."""
     found = [amount for amount in (_machine(), *(_container(*names) for names in CONTAINERS)) if amount is not None]

@@ -53,7 +53,8 @@ def choose_weights(weights: str, quality: str = "balanced") -> Choice:
     if weights == "identity" or weights.startswith("classical:"):
         raise UsageError(f"{weights} comes in one quality, not {quality!r}. Leave out --quality")
     if weights not in FAMILIES:
-        return Choice(weights, ensemble=quality == "best")
+        word = "" if quality == "best" else f"{weights} has no faster tier, so --quality fast changes nothing"
+        return Choice(weights, ensemble=quality == "best", word=word)
     wanted = FAMILIES[weights][quality]
     if wanted in WEIGHTS:
         return Choice(wanted)

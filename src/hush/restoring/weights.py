@@ -179,7 +179,8 @@ def open_weights(name_or_path: str | Path) -> Weights:
     if path.suffix or len(path.parts) > 1:
         raise UnknownWeights(f"{text}: no such file. Weights with a name: {', '.join(WEIGHTS)}")
     raise UnknownWeights(
-        f"no weights are called {text!r}{nearest(text, WEIGHTS)}. Known: {', '.join(WEIGHTS)}, or an .onnx file of hush"
+        f"no weights are called {text!r}{nearest(text, WEIGHTS)}. Known: {', '.join(WEIGHTS)}; or a file, such as "
+        "an .onnx of hush or a run's .safetensors; or classical:nlm, identity"
     )
 
 

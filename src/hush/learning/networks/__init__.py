@@ -42,6 +42,10 @@ def build_network(spec: str) -> nn.Module:
 
     Raises UsageError for an unknown network or option.
     """
+    if parse_call(spec).name in CLASSIFIERS:
+        raise UsageError(
+            f"network {spec!r} is a classifier, which restores nothing. A study judges it: docs/studies.md"
+        )
     return _checked(_build(spec, NETWORKS, "network"), f"network {spec!r}", sigma_map=None, label=None)
 
 

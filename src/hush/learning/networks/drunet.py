@@ -61,7 +61,7 @@ class DRUNet(nn.Module):
         at_least(0, blocks=blocks)
         at_least(1, unshuffle=unshuffle, levels=len(widths))
         at_least(1, **{f"widths[{i}]": width for i, width in enumerate(widths)})
-        self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=48)
+        self.limits = NetworkLimits(channels=channels, sigma_map=sigma_map, overlap=80)
         self.unshuffle = unshuffle
         self.merge_early = merge_early
         self.blocks = blocks
