@@ -32,8 +32,8 @@ WeightsOption = Annotated[
         autocompletion=weight_names,
         help="Weights by name (see: hush list weights), an .onnx file of hush, a run's .safetensors, "
         "NETWORK@FILE for bare arrays, classical:nlm (tv, wavelet, median, bm3d), or identity. "
-        "auto: chosen for each picture by its noise: gaussian if it is white and stronger than sigma 4, or if --sigma "
-        "is given; else photo.",
+        "auto: chosen for each picture by its noise: gaussian if it is white, stronger than sigma 4, and equal in all "
+        "channels or growing with brightness, or if --sigma is given; else photo.",
     ),
 ]
 QualityOption = Annotated[

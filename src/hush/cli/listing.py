@@ -80,7 +80,7 @@ def _list_weights() -> list[Part]:
         except HushError as error:
             return str(error)
         card, views = weights.card, "Mean over eight turned and mirrored views: eight times as long. "
-        colours = "Colour" if card.channels == 3 else "Gray"
+        colours = "Three channels" if card.channels == 3 else "One channel"
         return f"{card.summary} {views if weights.ensemble else ''}{colours}; {card.network}".strip()
 
     return [{"name": name, "options": "", "summary": summary(name)} for name in WEIGHTS]
