@@ -146,3 +146,19 @@ def test_a_page_that_is_a_mask_leaves_the_others_their_white(dark: str, tmp_path
     levels = told(tmp_path / "a.tif", tmp_path / "b.tif")
     assert levels[3] == 0
     assert levels[:3] == pytest.approx([1.63 * 10 / 255 * 4095] * 3, rel=0.02)
+
+
+def test_blank_pages_stay_as_they_are_and_the_others_do_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 12, (3, 66, 66, 3))
+    coarse = (
+        noise[:, 1:-1, 1:-1] + noise[:, :-2, 1:-1] + noise[:, 2:, 1:-1] + noise[:, 1:-1, :-2] + noise[:, 1:-1, 2:]
+    ) / 2
+    pages = np.rint(np.clip(120 + coarse, 0, 255)).astype(np.uint8)
+    pages[2] = 255
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="rgb")
+    result = denoise_file(tmp_path / "a.tif", tmp_path / "b.tif", DenoiseOptions(quality="fast"))
+    restored = tifffile.imread(tmp_path / "b.tif")
+    assert result.weights == "photo-fast, identity"
+    np.testing.assert_array_equal(restored[2], pages[2])
+    assert all(restored[page].std() < 0.7 * pages[page].std() for page in (0, 1))

@@ -1,4 +1,4 @@
-"""Is it any good? Needs torch.
+"""Is it any good? All but the evaluation of pairs needs torch.
 
 An evaluation: `evaluation` restores the pictures of `pictures` (and `blocks`) by a `protocol`, with `metrics`; what it
 finds are `results`, with `intervals`.

@@ -92,7 +92,7 @@ def denoise(
         >>> restored = hush.denoise(noisy, sigma=25)  # doctest: +SKIP
     """
     options = DenoiseOptions(
-        sigma=None if sigma == "auto" else sigma,
+        sigma=None if isinstance(sigma, str) and sigma == "auto" else sigma,
         strength=strength,
         weights=weights,
         runtime=runtime,

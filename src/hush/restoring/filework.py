@@ -173,8 +173,12 @@ class FileWork:
             restorers = [self._restorer.suited(known.noise) for known in found]
             kinds = [restorer.needs_sigma for restorer in restorers]
             suited = settled(kinds, levels)
-            by_kind = dict(zip(kinds, restorers, strict=True))
-            found = [replace(known, restorer=by_kind[kind]) for known, kind in zip(found, suited, strict=True)]
+            flat = [known.noise is not None and known.noise.flat for known in found]  # these stay as they are
+            by_kind = {kind: own for kind, own, none in zip(kinds, restorers, flat, strict=True) if not none}
+            found = [
+                replace(known, restorer=own if none else by_kind.get(kind, own))
+                for known, own, kind, none in zip(found, restorers, suited, flat, strict=True)
+            ]
         told = steady([known.told for known in found], levels, kinds)
         return [known.telling(level) for known, level in zip(found, told, strict=True)]
 
