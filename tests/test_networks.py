@@ -11,7 +11,7 @@ from conftest import shared_data
 from hush.errors import UsageError, WeightsError
 from hush.imaging.metrics import psnr, to_eight_bit
 from hush.learning.checkpoints import load_numbers
-from hush.learning.networks import build_network
+from hush.learning.networks import build_classifier, build_network
 from hush.learning.networks.dncnn import DnCNN
 from hush.learning.networks.drunet import DRUNet
 from hush.learning.networks.ffdnet import FFDNet
@@ -365,3 +365,14 @@ def test_a_deeper_network_goes_on_from_a_shallower_one(merge_early):
 def test_a_classifier_is_called_one_where_a_restorer_is_asked_for():
     with pytest.raises(UsageError, match="is a classifier, which restores nothing"):
         build_network("cnn_classifier(classes=3)")
+
+
+@pytest.mark.parametrize("name", ["cnn_classifier", "resnet_classifier"])
+def test_a_classifier_may_do_without_batch_normalisation(name):
+    plain, usual = (build_classifier(f"{name}(widths=[4, 8], batch_norm={norm})") for norm in ("false", "true"))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in plain.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in usual.modules())
+    pictures = torch.rand(3, 3, 20, 24)
+    alone = plain.train()(pictures[:1])
+    torch.testing.assert_close(plain(pictures)[:1], alone)  # nobody is normalised by the others
+    assert alone.shape == (1, 10)

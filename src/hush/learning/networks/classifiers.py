@@ -1,7 +1,7 @@
 """Small classifiers of noisy pictures: a plain stack and a residual one.
 
 Both average over all places before the last layer (Lin, Chen, Yan: Network in Network, ICLR 2014), so that any size
-of picture can be named, and normalise every convolution (Ioffe and Szegedy 2015).
+of picture can be named, and normalise every convolution (Ioffe and Szegedy 2015) unless told not to.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class CNNClassifier(nn.Module):
         widths: features per level; each level but the last halves the size.
         convolutions: per level.
         dropout: share of the averaged features that is left out in training (Srivastava et al. 2014).
+        batch_norm: normalise each convolution.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class CNNClassifier(nn.Module):
         widths: Sequence[int] = (32, 64, 128, 280),
         convolutions: int = 2,
         dropout: float = 0.0,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         at_least(1, classes=classes, convolutions=convolutions, levels=len(widths))
@@ -47,7 +49,7 @@ class CNNClassifier(nn.Module):
         for level, width in enumerate(widths):
             layers += [nn.MaxPool2d(2)] if level else []
             for _ in range(convolutions):
-                layers.append(convolution(before, width, batch_norm=True, active="relu"))
+                layers.append(convolution(before, width, batch_norm=batch_norm, active="relu"))
                 before = width
         self.layers = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
@@ -73,6 +75,7 @@ class ResNetClassifier(nn.Module):
         widths: features per level; each further level halves the size.
         blocks: per level.
         dropout: share of the averaged features that is left out in training.
+        batch_norm: normalise each convolution.
     """
 
     def __init__(
@@ -83,18 +86,18 @@ class ResNetClassifier(nn.Module):
         widths: Sequence[int] = (16, 32, 64, 128),
         blocks: int = 2,
         dropout: float = 0.0,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         at_least(1, classes=classes, blocks=blocks, levels=len(widths))
         self.limits = NetworkLimits(channels=channels, classes=classes)
-        self.head = nn.Sequential(
-            nn.Conv2d(channels, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
-        )
+        first = nn.Conv2d(channels, widths[0], 3, stride=2, padding=1, bias=not batch_norm)
+        self.head = nn.Sequential(first, _norm(widths[0], batch_norm), nn.ReLU())
         layers: list[nn.Module] = []
         for before, width in pairwise((widths[0], *widths)):
             level = len(layers) // blocks
-            layers.append(_Block(before, width, stride=2 if level else 1))
-            layers += [_Block(width, width) for _ in range(blocks - 1)]
+            layers.append(_Block(before, width, stride=2 if level else 1, batch_norm=batch_norm))
+            layers += [_Block(width, width, batch_norm=batch_norm) for _ in range(blocks - 1)]
         self.layers = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.tail = nn.Linear(widths[-1], classes)
@@ -107,21 +110,24 @@ class ResNetClassifier(nn.Module):
         return scores
 
 
+def _norm(width: int, batch_norm: bool) -> nn.Module:
+    return nn.BatchNorm2d(width) if batch_norm else nn.Identity()
+
+
 class _Block(nn.Module):
     """relu(pass(x) + conv(relu(conv(x)))), where pass is a 1x1 convolution if the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, batch_norm: bool) -> None:
         super().__init__()
-        self.first = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.first_norm = nn.BatchNorm2d(outputs)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.second_norm = nn.BatchNorm2d(outputs)
-        changes = stride > 1 or inputs != outputs
-        self.passing: nn.Module = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
-            if changes
-            else nn.Identity()
-        )
+        bias = not batch_norm
+        self.first = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=bias)
+        self.first_norm = _norm(outputs, batch_norm)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias)
+        self.second_norm = _norm(outputs, batch_norm)
+        self.passing: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            passing = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=bias)
+            self.passing = nn.Sequential(passing, _norm(outputs, batch_norm))
 
     def forward(self, x: Tensor) -> Tensor:
         found = F.relu(self.first_norm(self.first(x)))
