@@ -267,15 +267,13 @@ def test_a_training_that_starts_from_another_goes_on_where_it_was_broken_off(tmp
 
 
 def test_pictures_are_judged_alike_in_whatever_precision(tmp_path):
-    """Noise that is made by a camera or a convolution is made in float32, though the network may compute in bf16."""
-    for noise in ("camera(stops=3)", "motion_blur(length=5)"):
-        given = []
-        for precision in ("f32", "bf16"):
-            text = SMALL.replace("gaussian(sigma=50)", noise).replace('"f32"', f'"{precision}"')
-            study = read_study(write(tmp_path, text), overrides=["only=a"])
-            summary = finish(study, tmp_path / noise / precision).summary
-            given.append([entry["psnr_input"] for entry in summary])
-        assert given[0] == given[1]
+    """The noise of cameras is made in float32, though the network may compute in bf16."""
+    given = []
+    for precision in ("f32", "bf16"):
+        text = SMALL.replace("gaussian(sigma=50)", "camera(stops=3)").replace('"f32"', f'"{precision}"')
+        study = read_study(write(tmp_path, text), overrides=["only=a", "length.steps=1"])
+        given.append([entry["psnr_input"] for entry in finish(study, tmp_path / precision).summary])
+    assert given[0] == given[1]
 
 
 def test_an_ensemble_is_judged_but_not_trained_again(tmp_path):

@@ -191,7 +191,7 @@ def test_dropout_resumes_to_the_same_weights(pictures, tmp_path):
 
 def test_two_processes_learn_what_one_learns(pictures, tmp_path):
     settings = ["length.steps=6", "validate_every=6"]
-    list(train(tiny(pictures, *settings, "optimiser.accumulate=2"), tmp_path / "one"))
+    list(train(tiny(pictures, *settings, "optimiser.accumulate=2"), tmp_path / "one", extras=False))
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
         "-m", "hush", "train", "gaussian", "--out", str(tmp_path / "two"), "--device", "cpu",
