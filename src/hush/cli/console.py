@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,12 @@ def say(text: str = "") -> None:
 def complain(text: str) -> None:
     """Print a line that is no result, on stderr."""
     print(f"hush: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def trace(error: Exception) -> None:
+    """Show where an error came from, if ``--debug`` asks for that."""
+    if "--debug" in sys.argv:
+        traceback.print_exception(error)
 
 
 def say_json(value: Any, *, indent: int | None = None, stream: TextIO | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hush.cli.console import bar, complain, duration, say, say_json
+from hush.cli.console import bar, complain, duration, say, say_json, trace
 from hush.cli.quick import PIPE
 from hush.errors import UsageError, WeightsError
 from hush.restoring.options import DenoiseOptions
@@ -83,11 +82,10 @@ def _restore_files(request: Request) -> int:
         complain(remark)
     _tell_left_out(left_out)
     _tell_unread(request)
-    if "--debug" in sys.argv:
-        for failure in results:
-            if isinstance(failure, FileFailure):
-                traceback.print_exception(failure.error)
-    code = _complain_of([request.bare(r.error) for r in results if isinstance(r, FileFailure)], total)
+    failures = [result for result in results if isinstance(result, FileFailure)]
+    for failure in failures:
+        trace(failure.error)
+    code = _complain_of([request.bare(failure.error) for failure in failures], total)
     return _tell_nothing(request) or code
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hush.cli.console import bar, complain, number, say, say_json, show_table
+from hush.cli.console import bar, complain, number, say, say_json, show_table, trace
 from hush.cli.denoising import FLAG, DenoiseCommand, WeightsOption, denoise
 from hush.cli.serving import serve
 from hush.errors import HushError
@@ -64,8 +62,7 @@ def estimate(
             try:
                 rows.append({"file": Path(hidden.get(str(path), path)), **estimate_file(path)})
             except HushError as error:
-                if "--debug" in sys.argv:
-                    traceback.print_exception(error)
+                trace(error)
                 failures.append(str(error).replace(str(path), hidden.get(str(path), str(path))))
     failures += [f"{name}: no pictures found" for name in find_nothing(files, recursive=recursive) if name != "-"]
     if as_json:

@@ -49,7 +49,7 @@ LUMPS, MOST_LUMPS = 0.5, 3.0  # levels of 8 bit at half the size: what smoothing
 LUMPIER = 4.0  # times the finest level: less than this is texture too (by PolyU's training pairs)
 UNEVEN = 0.6  # deviation of the energies of patches, by their median, from which on they show texture
 STRONG = 8.0  # level of 8 bit at the finest that cameras, which smooth, hardly leave
-FLAT, FLAT_IF_STRONG = 1.5, 2.0  # times as much power in the middle of the high frequencies as at their end: of
+WHITE, WHITE_IF_STRONG = 1.5, 2.0  # times as much power in the middle of the high frequencies as at their end: of
 # white noise, and of noise so strong that cameras hardly leave it; what a camera smoothed has more, mostly 2 to 9
 LEAST_HALVED = 128  # pixels a side of a picture that is judged smaller: of a smaller one few patches are left
 TOLD = 1.25  # times: a network that knows white noise must be told more of noise that is coarser
@@ -160,9 +160,9 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
     half = _judge_smaller(image, 2, curve)
     strong, tilt = level.strength > STRONG / 255, patchwork.tilt(fine.chosen)
     repeats = patchwork.repeats(fine.chosen)
-    drawn = repeats > DRAWN or (strong and tilt > FLAT and repeats > PRINTED)
+    drawn = repeats > DRAWN or (strong and tilt > WHITE and repeats > PRINTED)
     # white noise over coarse texture
-    texture = level.even and not half.even and tilt < (FLAT_IF_STRONG if strong else FLAT)
+    texture = level.even and not half.even and tilt < (WHITE_IF_STRONG if strong else WHITE)
     coarse = half.strength > COARSER * level.strength + TEXTURED / 255 and not texture and not drawn
     least = max(LUMPIER * level.strength, LUMPS / 255)
     lumpy = level.strength < SMOOTHED / 255 and least < half.strength < MOST_LUMPS / 255

@@ -82,8 +82,10 @@ def _matches(name: str, recursive: bool, apart: Path | None = None) -> Iterator[
 
 
 def find_nothing(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> list[str]:
-    """Return the inputs that name no picture: patterns that nothing fits, and folders without one."""
+    """Return which of several inputs name no picture: patterns that nothing fits, and folders without one."""
     names = [os.fspath(entry) for entry in inputs]
+    if len(names) < 2:  # `find_pictures` has refused it, and a large folder need not be searched again
+        return []
     return [name for name in names if next(_matches(name, recursive), None) is None]
 
 

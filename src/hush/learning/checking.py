@@ -83,6 +83,37 @@ def note_idle_keys(
     ]
 
 
+def note_noise_on_pairs(recipe: Recipe, data: DataSet, *, learnt: bool) -> list[str]:
+    """Return a note of each key that adds noise to pairs which are noisy already.
+
+    ``learnt`` says that noise is added to what is learnt from.
+    """
+
+    def noisy(items: Iterable[Item]) -> bool:
+        return any(item.noisy is not None and not item.finished for item in items)
+
+    adding = {
+        "degradation": learnt and noisy(data.train),
+        "validation_degradation": bool(recipe.validation_degradation) and noisy(data.test),
+    }
+    return [
+        f"the data set has pairs that are noisy already, and {key} = {getattr(recipe, key)!r} adds to their noise; "
+        f"if that is not meant: --set {key}="
+        for key, adds in adding.items()
+        if adds
+    ]
+
+
+def note_known_pictures(data: DataSet) -> list[str]:
+    """Return a note of held-out pictures that are learnt from too, or of whose scenes others are."""
+    learnt, scenes = {id(item) for item in data.train}, {item.scene for item in data.train} - {""}
+    if any(id(item) in learnt for item in data.test):
+        return ["there is one picture, to learn from and to validate on: its figures say nothing of others"]
+    if any(item.scene in scenes for item in data.test):
+        return ["held-out pictures are of scenes that are learnt from too, so their figures are too good"]
+    return []
+
+
 def check_recipe(recipe: Recipe) -> nn.Module:
     """See that the parts a recipe names are there and go together; return its network, which takes no memory.
 

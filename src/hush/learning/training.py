@@ -16,7 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from hush.errors import HushError, RecipeError, TrainingError
-from hush.learning.checking import check_labels, check_length, check_parts, check_told, note_idle_keys
+from hush.learning.checking import (
+    check_labels,
+    check_length,
+    check_parts,
+    check_told,
+    note_idle_keys,
+    note_known_pictures,
+    note_noise_on_pairs,
+)
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe, changed_keys, to_dict
 from hush.learning.datasets import Batch, DataSet, open_dataset, split
@@ -256,35 +264,10 @@ class Training:
         """
         limits, unused = self.restorer.network.limits, getattr(self.method, "unused", ())
         check_told(self.recipe, limits)
-        return (
-            self._note_pairs()
-            + self._note_known()
-            + note_idle_keys(self.recipe, limits, mixed=self.patches.mixed, undrawn=self.patches.undrawn, unused=unused)
-        )
-
-    def _note_pairs(self) -> list[str]:
-        learnt, validated = (
-            any(item.noisy is not None and not item.finished for item in items)
-            for items in (self.data.train, self.data.test)
-        )
-        added = {
-            "degradation": learnt and getattr(self.method, "degradation", None) is not None,  # None if noise is frozen
-            "validation_degradation": validated and bool(self.recipe.validation_degradation),
-        }
-        return [
-            f"the data set has pairs that are noisy already, and {key} = {getattr(self.recipe, key)!r} adds to their "
-            f"noise; if that is not meant: --set {key}="
-            for key, adds in added.items()
-            if adds
-        ]
-
-    def _note_known(self) -> list[str]:
-        learnt, scenes = {id(item) for item in self.data.train}, {item.scene for item in self.data.train} - {""}
-        if any(id(item) in learnt for item in self.data.test):
-            return ["there is one picture, to learn from and to validate on: its figures say nothing of others"]
-        if any(item.scene in scenes for item in self.data.test):
-            return ["held-out pictures are of scenes that are learnt from too, so their figures are too good"]
-        return []
+        noise_is_made = getattr(self.method, "degradation", None) is not None  # not where it is frozen
+        notes = note_noise_on_pairs(self.recipe, self.data, learnt=noise_is_made) + note_known_pictures(self.data)
+        mixed, undrawn = self.patches.mixed, self.patches.undrawn
+        return notes + note_idle_keys(self.recipe, limits, mixed=mixed, undrawn=undrawn, unused=unused)
 
     def save(self, path: Path) -> None:
         """Save all that --resume needs."""
