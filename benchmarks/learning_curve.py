@@ -35,7 +35,8 @@ def main() -> None:
     options = parser.parse_args()
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    for name in options.weights:
+    axes.margins(y=0.1)
+    for name in reversed(options.weights):  # those that others went on from lie above their later part
         card = open_weights(name).card
         curve, _ = whole_curve(card.training)
         if not curve:

@@ -43,6 +43,7 @@ def candidates(data: Path, kind: str) -> dict[str, str]:
         f"{ffdnet}, published weights": f"ffdnet@{data / 'peers' / ffdnet_file}.npz",
         "hush `gaussian-fast`": "gaussian-fast",
         "**hush `gaussian`**": "gaussian",
+        "hush `gaussian-large`": "gaussian-large",
     }
 
 
@@ -124,9 +125,9 @@ def main() -> None:
     kind = "gray" if options.gray else "colour"
     sets = options.sets or SETS[kind]
     titles, missing = openable(candidates(options.data, kind))
-    ours_first = [*reversed(titles.values())]  # differences are to the first
+    others = [name for name in reversed(titles.values()) if name != "gaussian"]
     report = evaluate(
-        ours_first,
+        ["gaussian", *others],  # differences are to the first
         [str(options.data / "test" / name) for name in sets],
         degradations=[f"gaussian(sigma={sigma:g})" for sigma in options.sigmas],
         limit=options.limit,

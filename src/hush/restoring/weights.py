@@ -47,6 +47,7 @@ WEIGHTS = {
     "photo-best": WeightsEntry("photo.onnx", ensemble=True),
     "gaussian": WeightsEntry("gaussian.onnx"),
     "gaussian-fast": WeightsEntry("gaussian-fast.onnx"),
+    "gaussian-large": WeightsEntry("gaussian-large.onnx"),
     "gaussian-best": WeightsEntry("gaussian.onnx", ensemble=True),
 }
 
