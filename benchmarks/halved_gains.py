@@ -1,6 +1,7 @@
 """Measure weights for white noise on the held-out pictures, halved: what changes of their training are compared by.
 
     python benchmarks/halved_gains.py --data FOLDER gaussian runs/a/last.safetensors
+    ... --as-they-are        not halved: their central squares, those of each folder of the training set for themselves
 
 FOLDER holds ``train-pack/`` with ``VALIDATION.txt``. Pictures are halved by a box filter; of each the upper left square
 gets noise of its own, the same for all weights, and the restored one is clamped, not rounded. Printed is the mean PSNR
@@ -10,17 +11,19 @@ at each sigma, and the mean difference to the first weights with its 95 % interv
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from held_out_gains import halved
+from held_out_gains import halved, held_out
 from numpy.typing import NDArray
-from real_table import Image
+from real_table import Image, open_image
 
 from hush.imaging.metrics import psnr
 from hush.restoring.denoising import open_restorer
 
-SIDE = 256  # pixels
+SIDE = 256  # pixels, of halved pictures
+CENTRE = 320  # pixels, of pictures as they are: nearly all of what BSDS500's measure across
 
 
 def measure(weights: str, images: list[Image], sigma: float) -> NDArray[np.float64]:
@@ -33,23 +36,36 @@ def measure(weights: str, images: list[Image], sigma: float) -> NDArray[np.float
     return np.array(found)
 
 
+def centres(pack: Path) -> dict[str, list[Image]]:
+    """Return the central squares of the validation pictures of each folder."""
+    found: dict[str, list[Image]] = defaultdict(list)
+    for name in held_out(pack):
+        image = open_image(pack / name)
+        top, left = (max(0, side - CENTRE) // 2 for side in image.shape[:2])
+        found[name.partition("/")[0]].append(image[top : top + CENTRE, left : left + CENTRE])
+    return found
+
+
 def main() -> None:
     """Measure all weights that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="+")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sigma", type=float, nargs="+", default=[5, 15, 25, 50])
+    parser.add_argument("--as-they-are", action="store_true")
     options = parser.parse_args()
-    images = [image[:SIDE, :SIDE] for image in halved(options.data / "train-pack")]
-    first: dict[float, NDArray[np.float64]] = {}
+    pack = options.data / "train-pack"
+    groups = centres(pack) if options.as_they_are else {"halved": [image[:SIDE, :SIDE] for image in halved(pack)]}
+    first: dict[tuple[str, float], NDArray[np.float64]] = {}
     for weights in options.weights:
-        parts = []
-        for sigma in options.sigma:
-            found = measure(weights, images, sigma)
-            steps = found - first.setdefault(sigma, found)
-            half = 1.96 * steps.std() / np.sqrt(len(steps))
-            parts.append(f"{sigma:g}: {found.mean():.3f} ({steps.mean():+.3f} +-{half:.3f})")
-        print(f"{weights}:", "  ".join(parts), flush=True)
+        for group, images in groups.items():
+            parts = []
+            for sigma in options.sigma:
+                found = measure(weights, images, sigma)
+                steps = found - first.setdefault((group, sigma), found)
+                half = 1.96 * steps.std() / np.sqrt(len(steps))
+                parts.append(f"{sigma:g}: {found.mean():.3f} ({steps.mean():+.3f} +-{half:.3f})")
+            print(f"{weights}, {group}:", "  ".join(parts), flush=True)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,14 @@ def pairs(real: Path, scenes: str) -> Iterator[tuple[list[str], Image, Image]]:
 
 def halved(pack: Path) -> Iterator[Image]:
     """Yield the clean validation pictures, 2x2 pixels averaged to one and rounded."""
-    lines = (pack / "VALIDATION.txt").read_text(encoding="utf-8").splitlines()
-    for name in (line.strip() for line in lines if line.strip() and not line.startswith("#")):
+    for name in held_out(pack):
         yield to_eight_bit(halve(open_image(pack / name)))
+
+
+def held_out(pack: Path) -> list[str]:
+    """Return the names of the validation pictures: FOLDER/FILE."""
+    lines = (pack / "VALIDATION.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def power_by_octave(error: Image) -> NDArray[np.float64]:
