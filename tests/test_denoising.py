@@ -193,6 +193,20 @@ def test_no_weights_that_ship_show_a_seam(weights: str, told: float | None) -> N
     assert np.abs(whole - tiled).max() < 1 / 255
 
 
+@pytest.mark.parametrize("weights", ["gaussian", "gaussian-fast", "gaussian-large", "photo", "photo-fast"])
+@pytest.mark.parametrize("tile", [1280, 320])
+def test_pictures_that_networks_must_continue_are_restored_as_well_at_their_end(weights: str, tile: int) -> None:
+    """What the last rows and columns lose is what the first ones lose, when the picture is turned upside down."""
+    with Image.open(HERE / "data" / "coffee.png") as photo:
+        clean = np.asarray(photo.convert("RGB").resize((481, 337)), np.float32) / 255  # 15 short of multiples of 16
+    noisy = clean + np.random.default_rng(0).normal(0, 50 / 255, clean.shape).astype(np.float32)
+    restore = open_restorer(weights, precision="exact", tile=tile)
+    errors = np.square(restore(noisy, 50.0) - clean)
+    turned = np.square(restore(noisy[::-1, ::-1], 50.0)[::-1, ::-1] - clean)
+    assert errors[-4:].mean() < 1.1 * turned[-4:].mean()
+    assert errors[:, -4:].mean() < 1.1 * turned[:, -4:].mean()
+
+
 @pytest.mark.parametrize("size", [(1300, 1300), (3000, 4000), (1281, 40), (9000, 7000)])
 def test_tiles_waste_little(size: tuple[int, int]) -> None:
     tile = module.cheapest_tile(*size, 1280, 48, 16)

@@ -238,13 +238,25 @@ def test_bf16_and_channels_last_change_little(spec):
     assert (restored - exact).abs().max() < 0.02 * exact.abs().max()
 
 
-def test_odd_pictures_are_continued_by_their_edge():
-    for spec in ("ffdnet(width=8, depth=3)", "unet(width=8, depth=2)", "autoencoder(widths=[8, 8])"):
-        network = build(spec)
-        noisy = batch(network, 15, 18)
-        k = network.multiple
-        padded = nn.functional.pad(noisy, (0, -18 % k, 0, -15 % k), mode="replicate")
-        torch.testing.assert_close(restore(network, padded)[..., :15, :18], restore(network, noisy))
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "ffdnet(width=8, depth=3)",
+        "unet(width=8, depth=2)",
+        "autoencoder(widths=[8, 8])",
+        "drunet(widths=[8, 8, 8, 8])",
+    ],
+)
+@pytest.mark.parametrize(("height", "width"), [(15, 18), (21, 9)])
+def test_odd_pictures_are_mirrored_past_their_border(spec, height, width):
+    network = build(spec)
+    if isinstance(network, DRUNet):  # begins as the identity, which looks at no border
+        nn.init.normal_(network.tail.weight)
+    noisy = batch(network, height, width)
+    k = network.multiple
+    mirrored = np.pad(noisy.numpy(), [(0, 0), (0, 0), (0, -height % k), (0, -width % k)], mode="symmetric")
+    restored = restore(network, torch.from_numpy(mirrored))[..., :height, :width]
+    torch.testing.assert_close(restored, restore(network, noisy))
 
 
 def test_residual_networks_start_near_the_identity():

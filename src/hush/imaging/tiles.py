@@ -100,9 +100,9 @@ def run_tiled(
 ) -> Image:
     """Apply a function (h, w, C) -> (h, w, C) to an image (H, W, C) tile by tile.
 
-    Equal to ``function(image)`` where the function looks no further than ``overlap`` pixels, treats the border by
-    repeating the edge (or ``align`` is 1) and answers alike for shifts by multiples of ``align``. An image no larger
-    than ``tile`` is run whole. ``progress(done, total)`` is called after each tile.
+    Equal to ``function(image)`` where the function looks no further than ``overlap`` pixels, mirrors the image past its
+    last row and column up to multiples of ``align``, and answers alike for shifts by these. An image no larger than
+    ``tile`` is run whole. ``progress(done, total)`` is called after each tile.
 
     Raises UsageError if the tile is too small for the overlap.
     """
@@ -207,9 +207,12 @@ class _Seam:
 
 
 def cut(image: NDArray[Any], tile: Tile) -> NDArray[Any]:
-    """Take a tile out of an array (H, W, ...); past its end the last row and column are repeated."""
+    """Take a tile out of an array (H, W, ...); past its end the array is mirrored, as networks do it.
+
+    The last row repeated all the way would be noise drawn into streaks, which networks take for picture.
+    """
     part = image[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
     below, right = tile.height - part.shape[0], tile.width - part.shape[1]
     if not below and not right:
         return np.ascontiguousarray(part)
-    return np.pad(part, [(0, below), (0, right), *[(0, 0)] * (part.ndim - 2)], mode="edge")
+    return np.pad(part, [(0, below), (0, right), *[(0, 0)] * (part.ndim - 2)], mode="symmetric")

@@ -62,7 +62,7 @@ class Scene:
         return self.windows.shape[0], self.windows.shape[1]
 
     def image(self, tile: Tile, *, judged: bool = False) -> Image:
-        """Return a tile (h, w, C) of the image, without alpha; past the end the edge is repeated."""
+        """Return a tile (h, w, C) of the image, without alpha; past the end it is mirrored."""
         part, gaps = self.part(tile)
         image, encoding = decode(part, full_scale=self.full_scale, cmyk=self.cmyk)
         if gaps is not None and not judged:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hush.errors import UsageError
-from hush.learning.networks.layers import at_least
+from hush.learning.networks.layers import at_least, pad_to_multiple
 from hush.learning.networks.limits import NetworkLimits
 
 
@@ -118,9 +118,7 @@ class DRUNet(nn.Module):
                 raise UsageError("this network is told the noise level: give sigma_map")
             x = torch.cat([noisy, sigma_map], dim=1)
         height, width = noisy.shape[-2:]
-        k = self.multiple
-        # (k - h % k) % k rather than (-h) % k: only the former exports with dynamic sizes
-        x = F.pad(x, (0, (k - width % k) % k, 0, (k - height % k) % k), mode="replicate")
+        x = pad_to_multiple(x, self.multiple)
         x = self.head(F.pixel_unshuffle(x, self.unshuffle))
         skips = []
         down, up = cast("list[nn.Sequential]", self.down), cast("list[nn.Sequential]", self.up)
