@@ -1,7 +1,7 @@
 """Measure weights for white noise on the held-out pictures, halved: what changes of their training are compared by.
 
     python benchmarks/halved_gains.py --data FOLDER gaussian runs/a/last.safetensors
-    ... --as-they-are        not halved: their central squares, those of each folder of the training set for themselves
+    ... --as-they-are        not halved and whole, those of each folder of the training set for themselves
 
 FOLDER holds ``train-pack/`` with ``VALIDATION.txt``. Pictures are halved by a box filter; of each the upper left square
 gets noise of its own, the same for all weights, and the restored one is clamped, not rounded. Printed is the mean PSNR
@@ -23,7 +23,6 @@ from hush.imaging.metrics import psnr
 from hush.restoring.denoising import open_restorer
 
 SIDE = 256  # pixels, of halved pictures
-CENTRE = 320  # pixels, of pictures as they are: nearly all of what BSDS500's measure across
 
 
 def measure(weights: str, images: list[Image], sigma: float) -> NDArray[np.float64]:
@@ -36,13 +35,11 @@ def measure(weights: str, images: list[Image], sigma: float) -> NDArray[np.float
     return np.array(found)
 
 
-def centres(pack: Path) -> dict[str, list[Image]]:
-    """Return the central squares of the validation pictures of each folder."""
+def by_folder(pack: Path) -> dict[str, list[Image]]:
+    """Return the validation pictures of each folder."""
     found: dict[str, list[Image]] = defaultdict(list)
     for name in held_out(pack):
-        image = open_image(pack / name)
-        top, left = (max(0, side - CENTRE) // 2 for side in image.shape[:2])
-        found[name.partition("/")[0]].append(image[top : top + CENTRE, left : left + CENTRE])
+        found[name.partition("/")[0]].append(open_image(pack / name))
     return found
 
 
@@ -55,7 +52,7 @@ def main() -> None:
     parser.add_argument("--as-they-are", action="store_true")
     options = parser.parse_args()
     pack = options.data / "train-pack"
-    groups = centres(pack) if options.as_they_are else {"halved": [image[:SIDE, :SIDE] for image in halved(pack)]}
+    groups = by_folder(pack) if options.as_they_are else {"halved": [image[:SIDE, :SIDE] for image in halved(pack)]}
     first: dict[tuple[str, float], NDArray[np.float64]] = {}
     for weights in options.weights:
         for group, images in groups.items():

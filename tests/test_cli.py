@@ -782,7 +782,7 @@ def test_debug_shows_where_a_picture_failed(folder, monkeypatch, capsys):
 
 def test_what_export_cannot_do_is_refused(tmp_path, capsys):
     for line, told in (
-        (["gaussian-best"], "the mean over eight views, which no file holds; export gaussian, and take the mean"),
+        (["gaussian-best"], "the mean over eight views, which no file holds; export gaussian-large, and take the mean"),
         (["gaussian", "--share", "0.3"], "--share says how much of --blend is taken; name that too"),
     ):
         assert run(["export", *line, "-o", str(tmp_path / "x.onnx")]) == 2

@@ -41,7 +41,7 @@ QualityOption = Annotated[
     typer.Option(
         "--quality",
         metavar="fast|balanced|best",
-        help="Which weights of the family: fast takes a third of the time, best eight times as long.",
+        help="Which weights of the family: fast takes a third of the time, best 8 to 15 times as long.",
     ),
 ]
 RuntimeOption = Annotated[

@@ -79,7 +79,7 @@ def denoise(
             True, 1 in integers where none is larger, the least of 8 to 16 bits that holds all of uint16, or 255 or 1.0.
         range: full is 255, 65535 or 1.0; auto looks for 12-bit data in 16 bits and the like; or two numbers.
         max_memory: bytes that the process may hold; tiles are chosen from it. None is half of what is free.
-        quality: fast, balanced or best, which takes eight times as long; own weights have no faster tier.
+        quality: fast, balanced or best, which takes 8 to 15 times as long; own weights have no faster tier.
 
     Returns an array of the same shape and type. The weights stay in memory for the next call.
 

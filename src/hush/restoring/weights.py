@@ -48,7 +48,7 @@ WEIGHTS = {
     "gaussian": WeightsEntry("gaussian.onnx"),
     "gaussian-fast": WeightsEntry("gaussian-fast.onnx"),
     "gaussian-large": WeightsEntry("gaussian-large.onnx"),
-    "gaussian-best": WeightsEntry("gaussian.onnx", ensemble=True),
+    "gaussian-best": WeightsEntry("gaussian-large.onnx", ensemble=True),
 }
 
 
