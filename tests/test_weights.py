@@ -41,7 +41,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_that_ship_open_and_are_small(name: str) -> None:
     weights = open_weights(name)
     assert weights.name == name
-    assert weights.card.name == name.removesuffix("-best" if weights.ensemble else "")
+    assert weights.card.name == Path(WEIGHTS[name].file).stem
     assert weights.named
     assert weights.path.stat().st_size <= 20e6
     assert weights.card.licence
