@@ -3,8 +3,8 @@
     python benchmarks/halved_gains.py --data FOLDER gaussian runs/a/last.safetensors
     ... --as-they-are        not halved and whole, those of each folder of the training set for themselves
 
-FOLDER holds ``train-pack/`` with ``VALIDATION.txt``. Pictures are halved by a box filter; of each the upper left square
-gets noise of its own, the same for all weights, and the restored one is clamped, not rounded. Printed is the mean PSNR
+FOLDER holds ``train-pack/`` with ``VALIDATION.txt``. Pictures are halved by a box filter and cut to their upper left
+square. Each gets noise of its own, the same for all weights, and the restored one is clamped, not rounded. Printed is the mean PSNR
 at each sigma, and the mean difference to the first weights with its 95 % interval over pictures (normal).
 """
 
