@@ -4,8 +4,8 @@
     ... --as-they-are        not halved and whole, those of each folder of the training set for themselves
 
 FOLDER holds ``train-pack/`` with ``VALIDATION.txt``. Pictures are halved by a box filter and cut to their upper left
-square. Each gets noise of its own, the same for all weights, and the restored one is clamped, not rounded. Printed is the mean PSNR
-at each sigma, and the mean difference to the first weights with its 95 % interval over pictures (normal).
+square. Each gets noise of its own, the same for all weights, and the restored one is clamped, not rounded. Printed is
+the mean PSNR at each sigma, and the mean difference to the first weights with its 95 % interval over pictures (normal).
 """
 
 from __future__ import annotations
