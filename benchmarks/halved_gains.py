@@ -2,6 +2,7 @@
 
     python benchmarks/halved_gains.py --data FOLDER gaussian runs/a/last.safetensors
     ... --as-they-are        not halved and whole, those of each folder of the training set for themselves
+    ... --gray               their luminance, rounded, with the same noise for networks of one channel and of three
 
 FOLDER holds ``train-pack/`` with ``VALIDATION.txt``. Pictures are halved by a box filter and cut to their upper left
 square. Each gets noise of its own, the same for all weights, and the restored one is clamped, not rounded. Printed is
@@ -19,14 +20,15 @@ from held_out_gains import halved, held_out
 from numpy.typing import NDArray
 from real_table import Image, open_image
 
-from hush.imaging.metrics import psnr
+from hush.imaging.arrays import luminance
+from hush.imaging.metrics import psnr, to_eight_bit
 from hush.restoring.denoising import open_restorer
 
 SIDE = 256  # pixels, of halved pictures
 
 
 def measure(weights: str, images: list[Image], sigma: float) -> NDArray[np.float64]:
-    """Return the PSNR of each restored image (H, W, 3)."""
+    """Return the PSNR of each restored image (H, W, C)."""
     restore, found = open_restorer(weights), []
     for number, image in enumerate(images):
         noise = np.random.default_rng(number).standard_normal(image.shape, np.float32)
@@ -43,6 +45,11 @@ def by_folder(pack: Path) -> dict[str, list[Image]]:
     return found
 
 
+def to_gray(image: Image) -> Image:
+    """Return the luminance (H, W, 1), rounded as BSD68 was made from CBSD68."""
+    return to_eight_bit(luminance(image)[..., None])
+
+
 def main() -> None:
     """Measure all weights that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,9 +57,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sigma", type=float, nargs="+", default=[5, 15, 25, 50])
     parser.add_argument("--as-they-are", action="store_true")
+    parser.add_argument("--gray", action="store_true")
     options = parser.parse_args()
     pack = options.data / "train-pack"
     groups = by_folder(pack) if options.as_they_are else {"halved": [image[:SIDE, :SIDE] for image in halved(pack)]}
+    if options.gray:
+        groups = {name: [to_gray(image) for image in images] for name, images in groups.items()}
     first: dict[tuple[str, float], NDArray[np.float64]] = {}
     for weights in options.weights:
         for group, images in groups.items():

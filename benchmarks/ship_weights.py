@@ -4,7 +4,8 @@
     python benchmarks/ship_weights.py RUN/best.safetensors --figures figures.json --command "hush evaluate ..."
 
 The file is written to src/hush/weights under the name on the card. What has another one, such as a blend, goes in the
-place of weights that ship by ``--name``, and keeps their summary, and what is said of data and licence.
+place of weights that ship by ``--name``, and keeps their summary, and what is said of data and licence; ``--data TEXT``
+says anew what they learnt from.
 """
 
 from __future__ import annotations
@@ -44,11 +45,14 @@ def main() -> None:
     parser.add_argument("--judged", help="the weights' name in the report; default: as given here")
     parser.add_argument("--command", default="", help="what gives these figures, in words for the card")
     parser.add_argument("--name", help="of the weights that ship whose place these take")
+    parser.add_argument("--data", help="what they learnt from, in words for the card")
     options = parser.parse_args()
     network, card = open_network(options.weights)
     if options.name:
         before = open_network(SHIPPED / f"{options.name}.onnx")[1]
         card = replace(card, **{key: getattr(before, key) for key in ("name", "summary", "data", "licence")})
+    if options.data:
+        card = replace(card, data=options.data)
     if options.figures:
         measured = read_figures(options.figures, options.judged or str(options.weights), options.command)
         if not measured:
