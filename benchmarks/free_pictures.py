@@ -2,11 +2,12 @@
 
     apt-get download gnome-backgrounds ...      # or from the archive: the packages of PACKAGES, of several releases
     for package in *.deb; do dpkg-deb -x $package unpacked/${package%.deb}; done
-    python benchmarks/free_pictures.py unpacked --out PICTURES/free --not-of DATA/test PICTURES/held_out
+    python benchmarks/free_pictures.py unpacked --out PICTURES/free --not-of DATA/test HELD_OUT src/hush/demo
 
 Pictures are halved or more, which undoes what JPEG took from colours and edges, and cut into tiles, of which those with
 the most detail are kept. A picture that looks like another one, or like one below a folder of ``--not-of``, is left
-out. ``SOURCES.tsv`` names the file of every tile; the licences stand in the packages' ``usr/share/doc``.
+out; HELD_OUT is a folder with copies of the validation pictures. ``SOURCES.tsv`` names the file of every tile; the
+licences stand in the packages' ``usr/share/doc``.
 """
 
 from __future__ import annotations
@@ -84,10 +85,10 @@ def candidates(unpacked: Path) -> list[Path]:
     return sorted(chosen, key=lambda path: (-path.stat().st_size, path.name))
 
 
-def read(path: Path) -> Image.Image:
-    """Return a picture without its alpha."""
+def read(path: Path, least_side: int = 0) -> Image.Image | None:
+    """Return a picture without its alpha, or None if it is too small. Raises OSError if it cannot be read."""
     with Image.open(path) as image:
-        return image.convert("RGB")
+        return image.convert("RGB") if min(image.size) >= least_side else None
 
 
 def main() -> None:
@@ -99,17 +100,16 @@ def main() -> None:
     arguments = parser.parse_args()
     Image.MAX_IMAGE_PIXELS = None
     arguments.out.mkdir(parents=True, exist_ok=True)
-    seen = []
-    for path in find_pictures(arguments.not_of, recursive=True) if arguments.not_of else []:
-        seen.append(thumbnail(read(path)))
+    held_out = find_pictures(arguments.not_of, recursive=True) if arguments.not_of else []
+    seen = [thumbnail(image) for path in held_out if (image := read(path))]
     apart, rows, pictures = len(seen), ["tile\tfile"], 0
     for path in candidates(arguments.unpacked):
         try:
-            image = read(path)
+            image = read(path, LEAST_SIDE)
         except OSError as error:
             print(f"{path.name}: not read: {error}")
             continue
-        if min(image.size) < LEAST_SIDE:
+        if image is None:
             continue
         small = thumbnail(image)
         likeness = [float(small @ other) for other in seen]
