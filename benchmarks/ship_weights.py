@@ -4,8 +4,8 @@
     python benchmarks/ship_weights.py RUN/best.safetensors --figures figures.json --command "hush evaluate ..."
 
 The file is written to src/hush/weights under the name on the card. What has another one, such as a blend, goes in the
-place of weights that ship by ``--name``, and keeps their summary, and what is said of data and licence; ``--data TEXT``
-says anew what they learnt from.
+place of weights that ship by ``--name``, and keeps their summary, what is said of data and licence, and by how much
+tiles overlap; ``--data TEXT`` says anew what they learnt from, ``--overlap PIXELS`` what keeps seams below 1/255.
 """
 
 from __future__ import annotations
@@ -46,11 +46,17 @@ def main() -> None:
     parser.add_argument("--command", default="", help="what gives these figures, in words for the card")
     parser.add_argument("--name", help="of the weights that ship whose place these take")
     parser.add_argument("--data", help="what they learnt from, in words for the card")
+    parser.add_argument("--overlap", type=int, help="of tiles, in pixels; default: of what was there, or the network's")
     options = parser.parse_args()
     network, card = open_network(options.weights)
+    overlap = options.overlap
     if options.name:
         before = open_network(SHIPPED / f"{options.name}.onnx")[1]
         card = replace(card, **{key: getattr(before, key) for key in ("name", "summary", "data", "licence")})
+        overlap = before.overlap if overlap is None else overlap
+    if overlap is not None:
+        limits: Any = network.limits
+        network.limits = replace(limits, overlap=overlap)  # export writes the network's on the card
     if options.data:
         card = replace(card, data=options.data)
     if options.figures:

@@ -136,7 +136,7 @@ class TorchRuntime:
             raise PictureError(f"{width}x{height} pixels do not fit {self._device}; use a smaller tile") from error
 
     def _load(self, batch: Batch) -> torch.Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(batch, np.float32))
+        tensor = torch.from_numpy(np.require(batch, np.float32, ["C", "W"]))  # torch warns of arrays it cannot write
         return tensor.to(self._device, memory_format=torch.channels_last)
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
