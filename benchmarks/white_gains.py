@@ -1,6 +1,6 @@
 """Measure weights for white noise on the held-out pictures, halved: what changes of their training are compared by.
 
-    python benchmarks/halved_gains.py --data FOLDER gaussian runs/a/last.safetensors
+    python benchmarks/white_gains.py --data FOLDER gaussian runs/a/last.safetensors
     ... --as-they-are        not halved and whole, those of each folder of the training set for themselves
     ... --gray               their luminance, rounded, with the same noise for networks of one channel and of three
 
