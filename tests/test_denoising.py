@@ -279,6 +279,10 @@ def test_blind_weights_are_not_told_a_level(tmp_path: Path, monkeypatch: pytest.
     assert not restorer.needs_sigma
     picture = array(np.float32, (9, 9, 3))
     assert np.array_equal(denoise(picture, weights=weights), denoise(picture, 50, weights=weights))
+    write(tmp_path / "a.png", Picture(array(np.uint8, (9, 9, 3))))
+    result = denoise_file(tmp_path / "a.png", tmp_path / "b.png", DenoiseOptions(weights=weights, sigma=50))
+    assert result.sigma is None
+    assert result.remarks == (f"{weights} takes no noise level, so --sigma makes no difference",)
 
 
 @pytest.mark.parametrize("sigma", [-3, float("nan"), float("inf"), 256, "abc", True])

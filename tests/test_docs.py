@@ -1,6 +1,7 @@
 """The documentation says what is so: recipe keys, commands, links and examples."""
 
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -81,3 +82,17 @@ def test_the_example_parts_train_and_are_judged(tmp_path, monkeypatch, capsys):
     line += ["--degradation", "examples.my_parts:stripes(sigma=20)"]
     assert run([*line, "--metrics", "psnr,examples.my_parts:largest_error"]) == 0
     assert "largest difference on the 8-bit scale" in capsys.readouterr().out
+
+
+def test_the_example_data_set_and_method_learn(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+    tiny = ["network=drunet(widths=[8, 16], blocks=1, unshuffle=2)", "data.patch=16", "data.batch=2", "data.drawn=0"]
+    tiny += ["data.early_steps=0", "data.validation_pictures=1", "length.minutes=0", "length.steps=2"]
+    own = ["data.set=examples.my_learning:sharp", "method=examples.my_learning:Careful(share=0.2)"]
+    settings = [word for key in ["data.root=tests/data", *tiny, *own] for word in ("--set", key)]
+    assert run(["train", "gaussian", *settings, "--out", str(tmp_path / "run")]) == 0
+    last = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()][-1]
+    assert last["losses"]["harm"] > 0
+    kept = importlib.import_module("examples.my_learning").sharp("tests/data", share=0.25).train
+    assert [item.name for item in kept] == ["mountains.jpg"]

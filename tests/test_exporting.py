@@ -172,7 +172,7 @@ def test_numbers_beyond_fp16_are_refused(tmp_path: Path) -> None:
     network = Partly()
     network.used.weight.data.fill_(1e5)
     (tmp_path / "x.onnx").write_bytes(b"of an earlier export")
-    with pytest.raises(WeightsError, match=r"x\.onnx: "):
+    with pytest.raises(WeightsError, match=r"x\.onnx: .*lower optimiser\.rate"):
         export(network, card_of("x"), tmp_path / "x.onnx")
     assert (tmp_path / "x.onnx").read_bytes() == b"of an earlier export"
     assert len(list(tmp_path.iterdir())) == 1
@@ -183,7 +183,9 @@ def test_a_network_that_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         def forward(self, noisy: Tensor, *, sigma_map: Tensor | None = None, label: Tensor | None = None) -> Tensor:
             return self.used(noisy) if noisy.mean().item() > 0.3 else noisy
 
-    with pytest.raises(WeightsError, match="Undecided cannot be exported: "):
+    with pytest.raises(
+        WeightsError, match=r"Undecided cannot be exported: it decides by values of the picture.*torch\.where"
+    ):
         export(Undecided(), card_of("x"), tmp_path / "x.onnx")
 
 

@@ -1,12 +1,15 @@
 """Losses agree with independent implementations, and a sum says what it is made of."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from hush.errors import UsageError
 from hush.imaging import metrics
-from hush.learning.losses import LOSSES, Loss, charbonnier, l1, log_mse, mse, ssim, total_variation
+from hush.learning.losses import LOSSES, OWN_TERMS, Loss, charbonnier, l1, log_mse, mse, ssim, total_variation
+from hush.learning.methods import METHODS
 from hush.names import find
 
 
@@ -151,6 +154,16 @@ def test_losses_of_outsiders_need_no_table():
     assert list(terms) == ["torch.nn.functional:l1_loss"]
 
 
+def alone(restored):
+    """A regulariser that does not say that it is one."""
+    return restored.mean()
+
+
+def test_terms_of_methods_are_known():
+    own = {term: name for name in METHODS for term in getattr(find(METHODS, name, "method"), "own_terms", ())}
+    assert own == OWN_TERMS
+
+
 @pytest.mark.parametrize(
     ("spec", "word"),
     [
@@ -166,9 +179,12 @@ def test_losses_of_outsiders_need_no_table():
         ("nan*l1", "the weight of l1 is nan"),
         ("l1 + inf*mse", "the weight of mse is inf"),
         ("x*l1", "no number"),
+        ("l1 + 1e-3*kl", "'kl' is a term of the method variational"),
+        ("l1 + test_losses:alone", "takes restored alone.*has alone.regulariser = True"),
     ],
 )
-def test_bad_specifications_are_refused(spec, word):
+def test_bad_specifications_are_refused(spec, word, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     with pytest.raises(UsageError, match=word):
         Loss(spec)
 

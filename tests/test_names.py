@@ -72,6 +72,10 @@ def drawn(*, level: float | Tensor = 1.0) -> None:
     """Options that may be drawn for each image."""
 
 
+def hidden(*, level: "float | torch.Tensor" = 1.0) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Options annotated with a name that only type checkers know."""
+
+
 class Strict:
     """A part that is a class."""
 
@@ -105,8 +109,10 @@ def test_options_are_of_the_type_that_they_are_annotated_with(part, text, word):
 
 def test_numbers_that_are_drawn_may_be_ranges():
     check_options(drawn, parse_call("x(level=0..1)"), "noise", ranges=True)
-    check_options(loose, parse_call("x(free=0..1)"), "noise", ranges=True)  # who does not annotate, takes anything
     with pytest.raises(UsageError, match=r"a number or a range such as 0\.\.75"):
         check_options(drawn, parse_call("x(level=word)"), "noise", ranges=True)
     with pytest.raises(UsageError, match=r"must be a number; a range is drawn for options annotated float \| Tensor"):
         check_options(loose, parse_call("x(level=0..1)"), "noise", ranges=True)
+    with pytest.raises(UsageError, match=r"free is 0\.\.1; a range is drawn for options annotated float \| Tensor"):
+        check_options(loose, parse_call("x(free=0..1)"), "noise", ranges=True)  # it may not know what to do with (N,)
+    check_options(hidden, parse_call("x(level=0..1)"), "noise", ranges=True)

@@ -380,8 +380,87 @@ def test_a_resumed_run_says_what_has_changed(pictures, tmp_path):
     changed = tiny(pictures, "length.steps=4", "loss=mse", "optimiser.rate=1e-4", f"data.root={pictures}/.")
     report = next(train(changed, tmp_path / "run", resume=True))
     assert report.notes == [
-        "going on with another recipe: loss = 'mse' (was 'log_mse'), optimiser.rate = 0.0001 (was 0.002)"
+        f"going on with another recipe: data.root = '{pictures}/.' (was '{pictures}'), loss = 'mse' (was 'log_mse'), "
+        "optimiser.rate = 0.0001 (was 0.002)"
     ]
+
+
+def best_steps(run):
+    return open_saved(run / "best.safetensors")[1].training["steps"]
+
+
+def test_the_best_is_sought_anew_where_figures_of_before_are_no_measure(pictures, tmp_path):
+    """Under stronger noise no later figure could beat one of weaker noise."""
+    run, weak = tmp_path / "run", "validation_degradation=gaussian(sigma=1)"
+    list(train(tiny(pictures, "length.steps=2", "validate_every=2", weak), run))
+    assert best_steps(run) == 2
+    same = next(train(tiny(pictures, "length.steps=4", "validate_every=4", weak), run, resume=True))
+    assert same.notes == []
+    strong = "validation_degradation=gaussian(sigma=60)"
+    reports = list(train(tiny(pictures, "length.steps=6", "validate_every=6", strong), run, resume=True))
+    assert reports[0].notes[-1] == "judged under other noise than before: best.safetensors is chosen anew"
+    assert best_steps(run) == 6
+    others = tiny(pictures, "length.steps=8", "validate_every=8", strong, "data.validation=3")
+    notes = next(train(others, run, resume=True)).notes
+    assert "judged on other pictures than before: best.safetensors is chosen anew" in notes
+    assert "not held out before: 2.png, 5.png; if they were learnt from, figures are too good" in notes
+
+
+def test_files_of_earlier_numbers_go_when_a_finished_run_learns_on(pictures, tmp_path):
+    run, weak = tmp_path / "run", "validation_degradation=gaussian(sigma=60)"
+    list(train(tiny(pictures, "length.steps=2", "validate_every=2", weak), run))
+    assert (run / "best.onnx").exists()
+    reports = train(
+        tiny(pictures, "length.steps=400", "validate_every=4", weak, "optimiser.rate=1e-3"), run, resume=True
+    )
+    for report in reports:
+        if report.validation and best_steps(run) > 2:
+            break
+    reports.close()
+    assert not (run / "best.onnx").exists()
+    assert open_weights(str(run / "last.onnx")).card.training["steps"] == 2  # the end that it is of
+
+
+class Nowhere(torch.nn.Module):
+    """A network that gives NaN."""
+
+    def __init__(self):
+        super().__init__()
+        self.limits = NetworkLimits(channels=3, overlap=8)
+        self.layer = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, noisy, *, sigma_map=None, label=None):
+        return self.layer(noisy) * torch.nan
+
+
+class Nothing(torch.nn.Module):
+    """A network without numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.limits = NetworkLimits(channels=3, overlap=8)
+
+    def forward(self, noisy, *, sigma_map=None, label=None):
+        return noisy
+
+
+def lost(clean, rng):
+    """A noise that gives NaN."""
+    return clean * torch.nan
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("network=test_training:Nowhere", "The network gives such values before it has learnt anything"),
+        ("degradation=test_training:lost", "The noisy pictures are not: look at degradation = 'test_training:lost'"),
+        ("network=test_training:Nothing", "Nothing has no parameters, so there is nothing to learn"),
+    ],
+)
+def test_a_part_of_ones_own_that_cannot_learn_is_named(setting, words, pictures, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    with pytest.raises((TrainingError, RecipeError), match=re.escape(words)):
+        list(train(tiny(pictures, "length.steps=2", setting), tmp_path / "run", extras=False))
 
 
 def test_what_ended_before_its_first_checkpoint_is_begun_anew(pictures, tmp_path):
@@ -411,16 +490,24 @@ def test_an_out_that_cannot_be_is_named(pictures, tmp_path):
         next(train(tiny(pictures, "length.steps=2"), tmp_path / "file"))
 
 
-def test_a_broken_held_out_picture_costs_no_steps(pictures, tmp_path):
-    for path in pictures.glob("*.png"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "7.png").write_bytes((pictures / "7.png").read_bytes()[:200])
-    (tmp_path / "held.txt").write_text("7.png")
-    recipe = tiny(tmp_path, "length.steps=4", "validate_every=2", f"data.validation={tmp_path / 'held.txt'}")
-    with pytest.raises(PictureError, match=r"7\.png: .*learnt in 2 steps is kept: --resume goes on"):
+def test_a_broken_held_out_picture_is_found_before_anything_is_learnt(pictures, tmp_path):
+    shutil.copytree(pictures, tmp_path / "pictures")
+    (tmp_path / "pictures" / "3.png").write_bytes(b"")
+    with pytest.raises(PictureError, match=r"3\.png: 0 bytes"):
+        next(train(tiny(tmp_path / "pictures", "length.steps=2"), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_picture_costs_no_steps(pictures, tmp_path):
+    shutil.copytree(pictures, tmp_path / "pictures")
+    recipe = tiny(tmp_path / "pictures", "length.steps=8", "data.batch=1", "data.gray=0")
+    broken = tmp_path / "pictures" / "6.png"
+    broken.write_bytes((pictures / "6.png").read_bytes()[:200])
+    kept = r"6\.png: .*learnt in \d steps? is kept: when that is mended or removed, --resume goes on"
+    with pytest.raises(PictureError, match=kept):
         list(train(recipe, tmp_path / "run"))
-    (tmp_path / "7.png").write_bytes((pictures / "7.png").read_bytes())
-    assert [report.step for report in train(recipe, tmp_path / "run", resume=True)][-1] == 4
+    broken.write_bytes((pictures / "6.png").read_bytes())
+    assert [report.step for report in train(recipe, tmp_path / "run", resume=True)][-1] == 8
 
 
 def test_pairs_that_would_get_more_noise_are_told(pictures, tmp_path):

@@ -66,7 +66,11 @@ def load(reference: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
             raise  # the module is there, something that it imports is not
-        raise UsageError(f"{reference}: no module {module!r}; a part is named as module:attribute") from error
+        file = f"{module.replace('.', '/')}.py"
+        raise UsageError(
+            f"{reference}: no module {module!r}; a part is named as module:attribute. Run where {file} lies, or put "
+            "that folder on PYTHONPATH"
+        ) from error
     except AttributeError as error:
         raise UsageError(f"{reference}: module {module!r} has no {attribute!r}") from error
     except SyntaxError as error:
@@ -97,6 +101,7 @@ TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
     Sequence: ((list, tuple), "a list such as [48, 96]"),
 }
 """What an option takes that is annotated with a type, and how to say it."""
+RANGES = "a range is drawn for options annotated float | Tensor, which get one value per image"
 
 
 def check_options(
@@ -105,7 +110,8 @@ def check_options(
     """Raise UsageError if a call has an option that its part does not take, or of another type than its annotation.
 
     Args:
-        part: the function or class. Options without annotation, or with one that is not in TYPES, take anything.
+        part: the function or class. Options without annotation, or with one that is not in TYPES, take anything but
+            a range.
         call: as read from a specification.
         kind: what the part is, for the error: network, noise, loss ...
         given: parameters that are not options: the arguments that hush itself passes.
@@ -125,6 +131,9 @@ def check_options(
         if option not in allowed:
             known = ", ".join(allowed) or "none"
             raise UsageError(f"{kind} {call.name!r} has no option {option!r}{nearest(option, allowed)}. Known: {known}")
+        unknown = option not in hints and "Tensor" not in str(parameters[option].annotation)
+        if ranges and unknown and isinstance(value, Range):
+            raise UsageError(f"{kind} {call.name!r}: {option} is {value}; {RANGES}")
         if words := _misfit(value, hints.get(option), ranges):
             raise UsageError(f"{kind} {call.name!r}: {option} is {_written(value)}; it must be {words}")
 
@@ -143,7 +152,7 @@ def _misfit(value: Any, hint: Any, ranges: bool) -> str:
     if number:
         taken, words = (*taken, Range), "a number or a range such as 0..75"
     elif ranges and isinstance(value, Range):
-        words += "; a range is drawn for options annotated float | Tensor, which get one value per image"
+        words += f"; {RANGES}"
     fits = isinstance(value, taken) and (bool in taken or not isinstance(value, bool))
     return "" if fits else words
 

@@ -273,8 +273,8 @@ def list_parts(
         typer.Argument(
             metavar="WHAT",
             autocompletion=section_names,
-            help="One of networks, classifiers, discriminators, noises, losses, metrics, datasets, methods, weights, "
-            "recipes, studies, searches. Default: all.",
+            help="One of networks, classifiers, discriminators, noises, losses, metrics, datasets, methods, runtimes, "
+            "weights, recipes, studies, searches. Default: all.",
         ),
     ] = None,
     as_json: JsonOption = False,

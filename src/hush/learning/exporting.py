@@ -120,7 +120,10 @@ def compare(network: nn.Module, weights: Weights) -> float:
         if not largest <= SAME:  # NaN is no match either
             raise WeightsError(f"{weights.name}: differs from torch by {largest:.2g} at {width}x{height}")
         if not _difference(rounded, expected, scale) <= ROUNDING:
-            raise WeightsError(f"{weights.name}: the numbers do not fit fp16 (65504 at most, 6e-8 at least)")
+            raise WeightsError(
+                f"{weights.name}: the numbers do not fit fp16 (65504 at most, 6e-8 at least), as those of a training "
+                "that has diverged: lower optimiser.rate. The .safetensors file keeps them as they are"
+            )
     return largest
 
 
@@ -209,6 +212,8 @@ def _trace(network: nn.Module) -> ModelProto:
     except torch.onnx.errors.OnnxExporterError as error:
         lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
         reason = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__
+        if "data-dependent" in str(error.__cause__ or error):  # torch prints the whole graph before it says so
+            reason = "it decides by values of the picture; compute both ways and choose by torch.where"
         raise WeightsError(f"{type(network).__name__} cannot be exported: {reason}") from error
     return _plain(program.model_proto, network.state_dict())
 

@@ -6,6 +6,7 @@ A loss is ``def myloss(restored, clean, *, ...) -> scalar``; a regulariser is ``
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -103,6 +104,10 @@ LOSSES: dict[str, Any] = {
 }
 
 
+OWN_TERMS = {"kl": "variational"}
+"""Terms that a method computes itself."""
+
+
 class Loss:
     """A weighted sum from a specification: ``0.8*l1 + 0.2*ssim(window=7) + 1e-3*total_variation``.
 
@@ -153,6 +158,19 @@ class Loss:
 
 
 def _check(call: Call) -> Callable[..., Tensor]:
+    if call.name in OWN_TERMS:
+        raise UsageError(f"loss {call.name!r} is a term of the method {OWN_TERMS[call.name]}: set method to it")
     loss: Callable[..., Tensor] = find(LOSSES, call.name, "loss")
     check_options(loss, call, "loss", given=("restored", "clean"))
+    parameters = inspect.signature(loss).parameters.values()
+    taken = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if (
+        len(taken) == 1
+        and not getattr(loss, "regulariser", False)
+        and not any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    ):
+        raise UsageError(
+            f"loss {call.name!r} takes {taken[0]} alone, and is given restored and clean; a regulariser, which "
+            f"looks at the restored pictures only, has {getattr(loss, '__name__', 'it')}.regulariser = True"
+        )
     return loss

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hush.errors import RecipeError
 from hush.learning.devices import multiplies_bf16
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic's coefficients, tuned by Jordan et al. for fast convergence
@@ -94,9 +95,11 @@ def open_optimisers(
     """Return the optimisers of a network: ``adamw``, or ``muon`` with AdamW for what is no inner convolution.
 
     The first and the last convolution, biases and norms keep AdamW: their rows are pixels, not features. ``momentum``
-    is Muon's, ``beta`` AdamW's first.
+    is Muon's, ``beta`` AdamW's first. Raises RecipeError for a network without numbers to learn.
     """
     weights = [p for p in network.parameters() if p.requires_grad]
+    if not weights:
+        raise RecipeError(f"{type(network).__name__} has no parameters, so there is nothing to learn")
     if name == "adamw":
         return [torch.optim.AdamW(weights, lr=rate, weight_decay=weight_decay, betas=(beta, 0.99))]
     kernels = [p for p in weights if p.ndim >= 2]

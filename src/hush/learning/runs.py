@@ -88,7 +88,8 @@ class Run:
         write_text(self.folder / "log.jsonl", "".join(line + "\n" for line in lines))
 
     def save_weights(self, name: str, network: nn.Module, card: Card) -> None:
-        """Save a network's numbers and card as NAME.safetensors."""
+        """Save a network's numbers and card as NAME.safetensors; a NAME.onnx of earlier numbers goes."""
+        (self.folder / f"{name}.onnx").unlink(missing_ok=True)
         state = {"card": json.loads(card.to_json()), "numbers": dict(network.state_dict())}
         save_state(self.folder / f"{name}.safetensors", state)
 

@@ -195,7 +195,7 @@ def _fill(network: nn.Module, numbers: Numbers, source: str) -> None:
         came = f"{numbers[name].shape}" if name in numbers else "missing"
         raise WeightsError(
             f"{source}: not the numbers of this {type(network).__name__}: {name} is {came}, "
-            f"expected {own.get(name, 'no such array')} ({len(unfitting)} of {len(own)} do not fit)"
+            f"expected {own.get(name, 'no such array')} ({len(unfitting)} arrays do not fit)"
         )
 
 

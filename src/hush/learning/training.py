@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from hush.learning.checking import (
 )
 from hush.learning.checkpoints import load_numbers, load_state, save_state
 from hush.learning.config import Recipe, changed_keys, to_dict
-from hush.learning.datasets import Batch, DataSet, open_dataset, split
+from hush.learning.datasets import Batch, DataSet, name_some, open_dataset, split
 from hush.learning.exporting import check_export
 from hush.learning.methods import open_method, restores
 from hush.learning.patches import Ahead, Patches
@@ -35,7 +35,7 @@ from hush.learning.processes import Processes
 from hush.learning.provenance import describe
 from hush.learning.runs import Run, check_resumable, read_run_recipe
 from hush.learning.updating import NotFinite, check_finite
-from hush.learning.validation import Accuracy, Validation, as_image, falls_short
+from hush.learning.validation import Accuracy, Validation, as_image, falls_short, judged_noise, read_held_out
 from hush.restoring.weights import Card
 
 REPORT_SECONDS = 2.0  # a report at least so often, and at each validation
@@ -43,7 +43,7 @@ SAVE_SECONDS = 120.0  # a kill costs at most so much work
 FORMS = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.4f}", "accuracy": "accuracy {:.1%}"}
 LOOKED_AT = 8  # patches in data.png
 FIXED = ("network", "method", "optimiser.name")  # keys of a recipe that decide what a checkpoint holds
-FREE = ("summary", "licence", "length.", "validate_every", "data.root", "data.about", "data.validation", "data.cache")
+FREE = ("summary", "licence", "length.", "validate_every", "data.about", "data.cache")
 """Keys, or beginnings of such, that change nothing of what is learnt at a step."""
 
 
@@ -119,11 +119,15 @@ def train(
     if hasattr(method, "prepare"):
         data = method.prepare(data)
     training = Training(recipe, method, data, processes)
-    notes = training.load(Path(out) / "checkpoint.safetensors") if resume else training.note_oddities()
+    notes = training.note_oddities()
+    if resume:
+        notes += training.load(Path(out) / "checkpoint.safetensors")
     if start is not None:
         notes += training.start_from(start)
     if extras and training.restores and not resume and ":" in recipe.network:  # somebody's own
         check_export(training.restorer.network)
+    if processes.first:
+        read_held_out(data.test, training.patches.store)
     run = Run(out, recipe, resume=resume, extras=extras) if processes.first else None
     if run and resume:
         run.trim_log(training.step)
@@ -140,12 +144,13 @@ def train(
         raise
     except NotFinite:
         raise
-    except Exception as error:  # a held-out picture is broken, a disk full: what was learnt need not be lost
+    except Exception as error:  # a picture is broken, a disk full: what was learnt need not be lost
         if not run or not training.step:
             raise
         with suppress(HushError):
             training.save(run.checkpoint)
-            kept = f"{error}. What was learnt in {training.step} steps is kept: --resume goes on"
+            steps = "1 step" if training.step == 1 else f"{training.step} steps"
+            kept = f"{error}. What was learnt in {steps} is kept: when that is mended or removed, --resume goes on"
             error.args = (kept, *error.args[1:])
         raise
     if run:
@@ -219,13 +224,26 @@ class Training:
             check_finite(losses)  # a method of one's own may update by itself
         except NotFinite as error:
             kept = f"; the last good state is {run.checkpoint}" if run and run.checkpoint.exists() else ""
-            mend = "Lower optimiser.rate, raise optimiser.warmup or set optimiser.clip"
+            mend = self._origin(batches[0]) or "Lower optimiser.rate, raise optimiser.warmup or set optimiser.clip"
             raise NotFinite(f"step {self.step}: {error}{kept}. {mend}") from error
         for updater in self.method.updaters.values():
             self.processes.share_statistics(updater.network)
             if updater.averaged is not updater.network:
                 self.processes.share_statistics(updater.averaged)
         return self.processes.mean(losses)
+
+    @torch.no_grad()
+    def _origin(self, batch: Batch) -> str:
+        """Say which part gives what is not finite before anything was learnt; nothing afterwards, or if none does."""
+        if self.step or not hasattr(self.method, "degrade"):
+            return ""
+        noisy, sigma_map, _ = self.method.degrade(batch, self._rngs()[0])
+        if not noisy.isfinite().all():
+            return f"The noisy pictures are not: look at degradation = {self.recipe.degradation!r} and the data"
+        outputs = self.restorer.network(noisy, sigma_map=sigma_map, label=batch.label) if self.restores else noisy
+        if isinstance(outputs, torch.Tensor) and not outputs.isfinite().all():
+            return f"The network gives such values before it has learnt anything: look at {self.recipe.network}"
+        return ""
 
     def finish(self, run: Run) -> None:
         """Save the last weights, and write restorers as files that run without torch."""
@@ -275,6 +293,7 @@ class Training:
         state["origin"] = self.started_from
         state["best"] = self.best if math.isfinite(self.best) else None
         state["recipe"] = to_dict(self.recipe)
+        state["held_out"] = [item.name for item in self.data.test]
         state["method"] = getattr(self.method, "state", {})
         state["updaters"] = {name: updater.state_dict() for name, updater in self.method.updaters.items()}
         save_state(path, state)
@@ -297,12 +316,34 @@ class Training:
         self.step, self.pixels, self.elapsed = state["step"], state["pixels"], state["elapsed"]
         self.best = -math.inf if state["best"] is None else state["best"]
         self.curve, self.started_from = state["curve"], state["origin"]
+        notes = self._note_judging(state.get("held_out"), before)
         if state.get("method"):
             self.method.state = state["method"]
         for name, updater in self.method.updaters.items():
             updater.load_state_dict(state["updaters"][name])
         told = [f"{key} = {now!r} (was {was!r})" for key, (was, now) in changed.items() if not key.startswith(FREE)]
-        return [f"going on with another recipe: {', '.join(told)}"] if told else []
+        return [f"going on with another recipe: {', '.join(told)}"] * bool(told) + notes
+
+    def _note_judging(self, held_out: Sequence[str] | None, before: Mapping[str, Any]) -> list[str]:
+        """Begin the search for the best anew where figures cannot be compared with those of before; say so.
+
+        Args:
+            held_out: names of the pictures that figures were of; None where a checkpoint does not tell.
+            before: the recipe of then, as nested tables.
+        """
+        names = {item.name for item in self.data.test}
+        known = names if held_out is None else set(held_out)
+        keys = ("degradation", "validation_degradation", "untold")
+        then = replace(self.recipe, **{key: before[key] for key in keys if key in before})
+        noise = judged_noise(then) != judged_noise(self.recipe)
+        why = ["on other pictures"] * (names != known) + ["under other noise"] * noise
+        if not why:
+            return []
+        self.best = -math.inf
+        notes = [f"judged {' and '.join(why)} than before: best.safetensors is chosen anew"]
+        if added := sorted(names - known):
+            notes.append(f"not held out before: {name_some(added)}; if they were learnt from, figures are too good")
+        return notes
 
     def _load_ahead(self) -> Ahead:
         def parts() -> Iterator[tuple[int, int]]:

@@ -161,8 +161,24 @@ def sample(image: Image, side: int = 192) -> Image:
     return image[top : top + side, left : left + side]
 
 
+def judged_noise(recipe: Recipe) -> tuple[str, bool]:
+    """Return the noise that held-out pictures get, empty where they are noisy already, and whether nobody tells it."""
+    return recipe.validation_degradation or recipe.degradation, is_blind(recipe)
+
+
+def read_held_out(items: Sequence[Item], store: PictureStore) -> None:
+    """Read what is to be judged on before anything is learnt: one broken file must not end a training hours later.
+
+    Raises PictureError, naming the file.
+    """
+    for item in items:
+        store(item.clean)
+        if item.noisy is not None:
+            store(item.noisy)
+
+
 def _open_degradation(recipe: Recipe) -> Degradation | None:
-    spec = recipe.validation_degradation or recipe.degradation
+    spec, _ = judged_noise(recipe)
     return Degradation(spec) if spec else None
 
 

@@ -44,6 +44,8 @@ class Restorer(Protocol):
     """What it is called: the name of weights, or of a method."""
     needs_sigma: bool
     """Whether it must be told the noise level; where nobody knows it, it is estimated."""
+    takes_sigma: bool
+    """Whether a noise level that is told makes a difference to it."""
     overlap: int
     """Pixels of context that tiles need so that no seam shows."""
     align: int
@@ -121,7 +123,7 @@ class Identity:
     """Return the noisy image: what every restorer must beat."""
 
     weights = "identity"
-    needs_sigma = False
+    needs_sigma = takes_sigma = False
     description = "identity"
     overlap = 0
     align = 1
@@ -153,7 +155,7 @@ class Classical:
     Raises UsageError for an unknown method.
     """
 
-    needs_sigma = True
+    needs_sigma = takes_sigma = True
     overlap = 64
     align = 16  # wavelets halve the picture four times at most
     tile: int | None = None
@@ -205,6 +207,7 @@ class NetworkRestorer:
         self._largest = 0  # pixels that were run at once
         self.overlap = runtime.limits.overlap
         self.align = runtime.limits.multiple
+        self.takes_sigma = runtime.limits.sigma_map
         self.needs_sigma = runtime.limits.sigma_map and not runtime.limits.blind
 
     @property
@@ -284,7 +287,7 @@ class ByNoise:
     """
 
     weights = AUTO
-    needs_sigma = True
+    needs_sigma = takes_sigma = True
 
     def __init__(self, open_named: Callable[[str], Restorer]) -> None:
         self._open = open_named

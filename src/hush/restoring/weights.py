@@ -215,6 +215,8 @@ def read_card(path: str | Path) -> Card:
 
     Raises WeightsError if the file is missing, damaged, no ONNX file, or has no card.
     """
+    if Path(path).suffix == ".safetensors":
+        raise WeightsError(f"{path}: weights for torch; 'hush export {path} -o FILE.onnx' writes what is opened here")
     metadata = read_metadata(path)
     if CARD_KEY not in metadata:
         raise WeightsError(

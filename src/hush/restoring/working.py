@@ -174,8 +174,11 @@ def restore_windows(
         restorer = restorer.suited(noise)
         noise = noise if restorer.needs_sigma else None
     outcome.weights = None if options.strength == 0 else restorer.weights
-    outcome.sigma = options.sigma if noise is None else noise.told
+    told = options.sigma if restorer.takes_sigma else None
+    outcome.sigma = told if noise is None else noise.told
     outcome.remarks = _remarks(scene, options, gray=gray or not (colour or scene.cmyk))
+    if told != options.sigma and options.strength > 0:
+        outcome.remarks += (f"{restorer.weights} takes no noise level, so --sigma makes no difference",)
 
     def restore(tile: Tile) -> Image:
         noisy, share = scene.image(tile), scene.share(tile)
