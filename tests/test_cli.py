@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and how it fails."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -443,6 +444,57 @@ def test_denoise_goes_into_subfolders_only_when_told(folder, capsys):
     (folder / "cat.png").rename(folder / "below" / "cat.png")
     assert run(["denoise", ".", "-o", "out", "--weights", "identity", "--recursive"]) == 0
     assert capsys.readouterr().out.count("->") == 2
+
+
+def test_links_that_lead_nowhere_are_failures_and_links_to_folders_are_left_alone(folder, capsys):
+    (folder / "below").mkdir()
+    (folder / "below" / "gone.png").symlink_to("nowhere.png")
+    (folder / "below" / "linked").symlink_to(folder, target_is_directory=True)
+    assert run(["denoise", ".", "-o", "out", "--weights", "identity", "--recursive"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("->") == 2
+    assert "gone.png: a link to nowhere.png, which is not there. Bring that file" in captured.err
+
+
+def test_folders_that_may_not_be_read_are_failures(folder, capsys, monkeypatch):
+    (folder / "closed").mkdir()
+    reach = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and reach(path, mode))
+    walk = os.walk
+
+    def refused(top, onerror):
+        onerror(PermissionError(errno.EACCES, "Permission denied", str(Path(top, "closed"))))
+        yield from (entry for entry in walk(top) if "closed" not in entry[0])
+
+    monkeypatch.setattr(os, "walk", refused)
+    assert run(["denoise", ".", "-o", "out", "--weights", "identity", "--recursive"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("->") == 2
+    assert "closed: a folder that may not be read. Change its permissions" in captured.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_no_file(folder, capsys):
+    os.mkfifo("pipe.png")
+    assert run(["denoise", "pipe.png"]) == 1
+    assert "pipe.png: a pipe, no file. Give the picture on standard input" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_nobody_sees_a_result_who_may_not_see_the_picture(folder):
+    Path("cat.png").chmod(0o600)
+    assert run(["denoise", "cat.png", "--sigma", "10", "--weights", "identity"]) == 0
+    assert run(["denoise", "cat.png", "-o", "x.tif", "--weights", "identity", "--strength", "0"]) == 0
+    assert [Path(name).stat().st_mode & 0o777 for name in ("cat-hush.png", "x.tif")] == [0o600, 0o600]
+
+
+def test_control_characters_in_names_reach_no_terminal(folder, capsys):
+    Path("cat.png").rename("c\x1b[31mat.png")
+    assert run(["denoise", "c\x1b[31mat.png", "missing\x1b.png", "-o", "out/", "--weights", "identity"]) == 1
+    captured = capsys.readouterr()
+    assert "c?[31mat.png" in captured.out
+    assert "missing?.png" in captured.err
+    assert "\x1b" not in captured.out + captured.err
 
 
 def test_one_picture_by_two_names_is_done_once(folder, capsys):

@@ -219,6 +219,17 @@ def test_masks_are_turned_as_their_own_exif_says(orientation: int, own: int, tmp
         assert np.array_equal((np.asarray(ImageOps.exif_transpose(image)) != 128).any(axis=2), lit > 0)
 
 
+def test_a_mask_that_lies_as_the_picture_is_stored_is_to_be_turned(tmp_path: Path, tiny: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (30, 20)).save(tmp_path / "stored.png", exif=exif)
+    Image.new("L", (30, 20)).save(tmp_path / "mask.png")
+    words = r"mask.png has 30x20 pixels, the picture 20x30 seen upright; a mask has the picture's size. Turn it"
+    options = DenoiseOptions(weights=tiny, mask=tmp_path / "mask.png")
+    with pytest.raises(PictureError, match=words):
+        denoise_file(tmp_path / "stored.png", tmp_path / "x.png", options)
+
+
 def test_a_mask_of_another_size_is_refused(tiny: str) -> None:
     with pytest.raises(PictureError, match=r"the mask has 7x9 pixels, the picture 8x9; .* Scale it"):
         denoise(floats(9, 8), 25, weights=tiny, mask=np.zeros((9, 7), np.uint8))

@@ -429,7 +429,7 @@ def test_a_missing_file_does_not_stop_the_others(folder: Path, dark: str) -> Non
 
 
 def test_an_output_file_for_one_picture(folder: Path, tmp_path: Path, dark: str) -> None:
-    [result] = denoise_files([folder / "a.png"], tmp_path / "one.png", DenoiseOptions(sigma=20, weights=dark))
+    [result] = denoise_files(str(folder / "a.png"), tmp_path / "one.png", DenoiseOptions(sigma=20, weights=dark))
     assert result.target == tmp_path / "one.png"  # type: ignore[union-attr]
 
 

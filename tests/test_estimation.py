@@ -189,10 +189,12 @@ def test_every_size_is_taken(height: int, width: int, channels: int) -> None:
     assert len(found.sigmas) == channels
     assert np.isfinite([found.sigma, found.correlation, found.total, *found.sigmas]).all()
     if min(height, width) < 3:
-        assert found == NoiseEstimate(0.0, (0.0,) * channels, 0.0, 0.0)
+        assert found == NoiseEstimate(0.0, (0.0,) * channels, 0.0, 0.0, flat=height * width == 1)
     elif min(height, width) >= 16:
         assert found.sigma == pytest.approx(20, rel=0.4)
-    assert estimate_noise(np.full((height, width, channels), 0.3, np.float32)).sigma == 0
+    nothing = estimate_noise(np.full((height, width, channels), 0.3, np.float32))
+    assert nothing.sigma == 0
+    assert nothing.flat
 
 
 def test_the_same_picture_gives_the_same_estimate() -> None:

@@ -27,6 +27,7 @@ from conftest import shared_data
 from hush.errors import MissingExtra, PictureError
 from hush.imaging.files import Metadata, Picture, read, read_pages, write, write_pages
 from hush.imaging.formats import FORMATS, gif, heif, png
+from hush.imaging.formats.picture import Pages
 from hush.imaging.formats.pillow import PillowCoding
 from hush.imaging.formats.tags import BYTE, LONG, directories
 
@@ -352,6 +353,16 @@ def test_alpha_that_is_multiplied_into_the_colours_is_divided_out(dtype: str, tm
     np.testing.assert_allclose(divided[1:, :, :3].astype(float), pixels[1:, :, :3], atol=5)
     np.testing.assert_array_equal(divided[0, 0], 0)
     np.testing.assert_array_equal(read(write(tmp_path / "y.npy", picture)).pixels, multiplied)
+
+
+def test_profiles_go_into_gif_and_out_of_it(tmp_path: Path) -> None:
+    picture = Picture(np.full((4, 5, 3), 90, np.uint8), metadata=Metadata(icc=PROFILE))
+    gif = read(write(tmp_path / "a.gif", picture))
+    assert gif.metadata.icc == PROFILE
+    assert read(write(tmp_path / "b.png", gif)).metadata.icc == PROFILE
+    moving = [replace(picture, duration=100), replace(picture, pixels=picture.pixels + 9, duration=100)]
+    write_pages(tmp_path / "c.gif", moving, Pages("png", 2, lambda: iter(moving), frames=True))
+    assert [frame.metadata.icc for frame in read_pages(tmp_path / "c.gif")] == [PROFILE, PROFILE]
 
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])

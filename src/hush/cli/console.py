@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+from unicodedata import category
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +25,17 @@ def out() -> Console:
 
 def say(text: str = "") -> None:
     """Print a line of a result."""
-    print(text, flush=True)
+    print(plain(text), flush=True)
+
+
+def plain(text: str) -> str:
+    """Return text without control characters, which names of files may have and terminals obey."""
+    return "".join("?" if category(character) == "Cc" and character != "\n" else character for character in text)
 
 
 def complain(text: str) -> None:
     """Print a line that is no result, on stderr."""
-    print(f"hush: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    print(f"hush: {plain(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def trace(error: Exception) -> None:

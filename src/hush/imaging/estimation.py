@@ -148,7 +148,7 @@ def estimate_noise(image: Floats) -> NoiseEstimate:
     image = image.reshape(*image.shape[:2], -1)
     nothing = NoiseEstimate(0.0, (0.0,) * image.shape[2])
     if min(image.shape[:2]) < 3:
-        return nothing
+        return replace(nothing, flat=bool((image == image[:1, :1]).all()))
     patchwork = Patchwork.cut(image)
     if not len(patchwork):
         return replace(nothing, flat=True)

@@ -16,7 +16,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
-from hush.errors import HushError, MissingExtra, PictureError
+from hush.errors import HushError, MissingExtra, PictureError, need
 from hush.imaging.arrays import check_array, check_finite
 from hush.imaging.formats import FORMATS, HEAD, format_of, recognise
 from hush.imaging.formats.codecs import library_reason
@@ -86,7 +86,7 @@ def copy(source: str | os.PathLike[str], target: str | os.PathLike[str], *, over
     path = Path(target)
     with _named(path):
         _check_place(path, overwrite)
-        with Path(source).open("rb") as file, _publish(path, overwrite) as out:
+        with Path(source).open("rb") as file, _publish(path, overwrite, Path(source)) as out:
             shutil.copyfileobj(file, out)
     return path
 
@@ -142,8 +142,6 @@ def _decoding(entry: Format) -> Iterator[None]:
 def _open(path: Path, *, mapped: bool = False) -> tuple[Format, bytes | mmap]:
     """Return a file's format and bytes; ``mapped`` leaves those of a file of many pages on the disk."""
     _check_present(path)
-    if not path.is_file():
-        raise PictureError("a folder or device, no picture. Name the pictures in it")
     with path.open("rb") as file:
         head = file.read(HEAD)
         entry = FORMATS[recognise(head, path.suffix)]
@@ -159,11 +157,20 @@ def check_present(path: Path) -> None:
 
 
 def _check_present(path: Path) -> None:
-    """Raise PictureError if there is no such file."""
-    if not path.exists():
-        entries = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
-        present = [entry.name for entry in entries if entry.is_file()]
-        raise PictureError(f"no such file{nearest(path.name, present, cutoff=0.75)}. Check the name")
+    """Raise PictureError if there is no such file, or something that is none."""
+    if path.is_file():
+        return
+    if path.is_symlink() and not path.exists():
+        raise PictureError(f"a link to {os.readlink(path)}, which is not there. Bring that file, or remove the link")
+    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        raise PictureError("a folder that may not be read. Change its permissions, or leave it out")
+    if path.is_fifo():
+        raise PictureError("a pipe, no file. Give the picture on standard input: hush denoise - < ...")
+    if path.exists():
+        raise PictureError("a folder or device, no picture. Name the pictures in it")
+    entries = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    present = [entry.name for entry in entries if entry.is_file()]
+    raise PictureError(f"no such file{nearest(path.name, present, cutoff=0.75)}. Check the name")
 
 
 def check_names(source: Path, target: Path, *, make_folder: bool = False) -> None:
@@ -177,7 +184,10 @@ def check_names(source: Path, target: Path, *, make_folder: bool = False) -> Non
         _check_folder(target.parent) if makes_folder else _check_place(target, overwrite=True)
     with _named(target):
         if source.suffix.lower() != target.suffix.lower():
-            FORMATS[format_of(target)].check_written()
+            entry = FORMATS[format_of(target)]
+            entry.check_written()
+            for package, extra in entry.needs.items():
+                need(package, extra)
 
 
 def write(target: str | os.PathLike[str], picture: Picture, *, overwrite: bool = False) -> Path:
@@ -215,7 +225,7 @@ def write_pages(
         entry = FORMATS[name]
         _check_holds_pages(entry, like)
         _check_place(path, overwrite)
-        with _publish(path, overwrite) as file:
+        with _publish(path, overwrite, like.path) as file:
             _encode(file, name, watched(), like, path)
     except Exception as error:
         if error in upstream:
@@ -294,16 +304,21 @@ def _encode(file: BinaryIO, name: str, pictures: Iterable[Picture], like: Pages,
 
 
 @contextmanager
-def _publish(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
-    """Open a temporary file, and give it its name in the end; on any failure nothing is left behind."""
+def _publish(path: Path, overwrite: bool, source: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a temporary file, and give it its name in the end; on any failure nothing is left behind.
+
+    Nobody may read a new file who may not read its ``source``.
+    """
     path = path.resolve()  # a link stays a link
     temporary = path.parent / f".hush-{os.urandom(6).hex()}.part"
     try:
         with temporary.open("xb") as file:
             yield file
+        if overwrite and path.exists():
+            temporary.chmod(path.stat().st_mode & 0o7777)
+        elif source is not None and source.exists():
+            temporary.chmod(temporary.stat().st_mode & (source.stat().st_mode | 0o700))
         if overwrite:
-            if path.exists():
-                temporary.chmod(path.stat().st_mode & 0o7777)
             os.replace(temporary, path)
         else:
             _rename_new(temporary, path)
@@ -327,8 +342,8 @@ def _reason(error: OSError) -> str:
         errno.ENOSPC: "no space is left on the disk. Free some, or write elsewhere",
         errno.EDQUOT: "the disk quota is used up. Free some space, or write elsewhere",
         errno.EFBIG: "the file would be larger than this disk allows. Write elsewhere",
-        errno.EACCES: "no permission. Choose another folder, or change its permissions",
-        errno.EPERM: "no permission. Choose another folder, or change its permissions",
+        errno.EACCES: "no permission. Change its permissions or those of its folder, or choose another place",
+        errno.EPERM: "no permission. Change its permissions or those of its folder, or choose another place",
         errno.EROFS: "the disk is read-only. Write elsewhere",
         errno.ENAMETOOLONG: "the name is too long. Choose a shorter one",
         errno.EEXIST: "exists already. Name another file, or allow overwriting",

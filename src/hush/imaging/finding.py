@@ -35,11 +35,12 @@ def find_pictures(
     """Return the pictures that files, folders and patterns such as ``holiday/*.jpg`` name, each once.
 
     Of a folder these are its files with a known suffix in natural order (2 before 10), without hidden ones;
-    ``recursive`` adds its subfolders. What was made of another of the pictures in an earlier run (photo-hush.jpg beside
-    photo.jpg) is left out, and so is what lies in a folder ``out`` inside a folder that is searched, unless ``results``
-    are asked for. A named file is taken even if it is missing, so that
-    reading says what is wrong with it and the others are still done. Raises PictureError if nothing is found, and
-    UsageError for an empty name, which would stand for the folder that one is in.
+    ``recursive`` adds its subfolders, but for links to folders. What was made of another of the pictures in an earlier
+    run (photo-hush.jpg beside photo.jpg) is left out, and so is what lies in a folder ``out`` inside a folder that is
+    searched, unless ``results`` are asked for. A named file is taken even if it is missing, so that reading says what
+    is wrong with it and the others are still done; so is a link that leads nowhere, and a folder that may not be read.
+    Raises PictureError if nothing is found, and UsageError for an empty name, which would stand for the folder that
+    one is in.
     """
     names = [os.fspath(entry) for entry in inputs]
     if "" in names:
@@ -66,7 +67,7 @@ def _matches(name: str, recursive: bool, apart: Path | None = None) -> Iterator[
     path = Path(name)
     if os.path.isdir(path):  # unlike a Path it does not mind a name that is too long
         try:
-            pictures = _pictures_among(path.rglob("*") if recursive else path.iterdir(), path)
+            pictures = _pictures_among(_entries(path, recursive), path)
             inside = apart is not None and path.resolve() in apart.parents
             yield from (found for found in pictures if not inside or apart not in found.resolve().parents)
         except OSError as error:
@@ -105,9 +106,21 @@ def find_unread(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = F
     found: dict[Path, None] = {}
     for folder in searched(inputs, recursive=recursive):
         with suppress(OSError):  # looking for pictures has said what is wrong with it
-            files = _files_among(folder.rglob("*") if recursive else folder.iterdir(), folder, UNREAD)
-            found |= dict.fromkeys(files)
+            found |= dict.fromkeys(_files_among(_entries(folder, recursive), folder, UNREAD))
     return list(found)
+
+
+def _entries(folder: Path, recursive: bool) -> Iterator[Path]:
+    """Yield what lies in a folder, and in the folders below it, links to folders aside; a closed one as itself."""
+    if not recursive:
+        yield from folder.iterdir()
+        return
+    closed: list[Path] = []
+    for place, _, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        yield from (Path(place, name) for name in names)
+    if folder in closed:
+        next(folder.iterdir())  # says why
+    yield from closed
 
 
 def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
@@ -116,11 +129,20 @@ def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
 
 
 def _files_among(entries: Iterable[Path], folder: Path, suffixes: Container[str]) -> Iterator[Path]:
-    """Yield a folder's files with such suffixes, without hidden ones."""
+    """Yield a folder's files with such suffixes, without hidden ones.
+
+    Links that lead nowhere, and folders that may not be read, are among them: reading says what is wrong.
+    """
     for path in entries:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+        picture = path.suffix.lower() in suffixes and (path.is_file() or (path.is_symlink() and not path.exists()))
+        if not hidden and (picture or _is_closed(path)):
             yield path
+
+
+def _is_closed(path: Path) -> bool:
+    """Say whether a path is a folder that may not be read."""
+    return path.is_dir() and not path.is_symlink() and not os.access(path, os.R_OK | os.X_OK)
 
 
 def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:

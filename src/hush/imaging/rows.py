@@ -74,7 +74,7 @@ def write_rows(
             raise
 
     try:
-        with _named(target), _publish(target, overwrite) as file:
+        with _named(target), _publish(target, overwrite, like.path) as file:
             WRITERS[name](file, like, shape, _Preview(watched(), shape), target)
     except Exception as error:
         if upstream:

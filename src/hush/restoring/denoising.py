@@ -170,7 +170,7 @@ def denoise_file(
 
 
 def denoise_files(
-    inputs: Iterable[str | Path],
+    inputs: str | Path | Iterable[str | Path],
     out: str | Path | None = None,
     options: DenoiseOptions | None = None,
     *,
@@ -180,7 +180,7 @@ def denoise_files(
     """Denoise files, folders and globs, one result each; a picture that fails does not stop the others.
 
     Args:
-        inputs: files, folders, globs.
+        inputs: files, folders, globs; or one of these.
         out: a file for one picture, or a folder; None is beside each source, with ``-hush`` in the name.
         options: how to denoise.
         recursive: whether folders inside folders are searched too.

@@ -147,6 +147,8 @@ class FileWork:
             )
         if getattr(page.coding, "transparent", False) and self._into.title == "NPY":
             outcome.remarks += ("the alpha of this OpenEXR stays behind: NPY takes the colours alone",)
+        if page.pixels.dtype == np.uint16 and self._into.title == "AVIF" and page.format != "avif":
+            outcome.remarks += ("AVIF holds 10 bits of these 16; a .png or .tif holds them all",)
         self._outcomes.append(outcome)
         return replace(page, pixels=pixels)
 

@@ -53,14 +53,14 @@ def open_mask(
     if mask is None:
         return None
     from hush.imaging.files import read
-    from hush.imaging.formats.conversion import turned, unturned
+    from hush.imaging.formats.conversion import TURNED, turned, unturned
     from hush.imaging.formats.picture import Picture
 
-    seen = ""
+    upright = False
     if isinstance(mask, (str, os.PathLike)):
         name, picture = os.fspath(mask), read(Path(mask))
         pixels = unturned(turned(picture).pixels, orientation)
-        seen = "" if orientation == 1 else " as it is stored"
+        upright = orientation in TURNED
     else:
         name, pixels = "the mask", np.asarray(mask)
         if pixels.dtype.kind in "iu" and pixels.max(initial=0) <= 1:
@@ -69,9 +69,12 @@ def open_mask(
             check_array(pixels)
         picture = Picture(pixels)
     if pixels.shape[:2] != shape[:2]:
+        (width, height), own = pixels.shape[1::-1], shape[1::-1]
+        if upright:  # both sizes as people see them
+            width, height, own = height, width, own[::-1]
         raise PictureError(
-            f"{name} has {pixels.shape[1]}x{pixels.shape[0]} pixels, the picture {shape[1]}x{shape[0]}{seen}; "
-            "a mask has the picture's size. Scale it"
+            f"{name} has {width}x{height} pixels, the picture {own[0]}x{own[1]}{' seen upright' * upright}; "
+            f"a mask has the picture's size. {'Turn' if (height, width) == tuple(own) else 'Scale'} it"
         )
     return _checked(ArrayWindows(pixels), picture, name)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hush.errors import PictureError, UsageError
+from hush.errors import MissingExtra, PictureError, UsageError
 from hush.restoring.options import DenoiseOptions
 
 
@@ -65,7 +65,7 @@ class Job:
 
 
 def plan_files(
-    inputs: Iterable[str | Path],
+    inputs: str | Path | Iterable[str | Path],
     out: str | Path | None = None,
     options: DenoiseOptions | None = None,
     *,
@@ -79,7 +79,7 @@ def plan_files(
     from hush.imaging.finding import find_pictures, output_path, searched
 
     options = options or DenoiseOptions()
-    inputs = list(inputs)
+    inputs = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     if isinstance(options.mask, str | Path):
         check_present(Path(options.mask))
     if out is not None and not os.fspath(out):
@@ -118,7 +118,7 @@ def _problem(source: Path, target: Path, options: DenoiseOptions, taken: dict[Pa
         return f"{source}: {taken[_place(target)]} goes to {target} already; use another folder for each"
     try:
         check_names(source, target, make_folder=make_folder)
-    except PictureError as error:
+    except (PictureError, MissingExtra) as error:
         return str(error)
     if target.exists() and not options.overwrite:
         return f"{target}: {in_the_way(source, target)}"
@@ -139,7 +139,7 @@ def in_the_way(source: Path, target: Path) -> str:
     """Say that a target exists, and what to do."""
     if source.exists() and target.samefile(source):
         return "that is the picture itself; name another file, or add --overwrite to replace the original for good"
-    return "exists already; add --overwrite to replace it (hush denoise --skip-existing leaves it)"
+    return "exists already; add --overwrite (in Python overwrite=True) to replace it, or --skip-existing to leave it"
 
 
 def _is_folder(out: str | Path, inputs: list[str | Path], count: int) -> bool:

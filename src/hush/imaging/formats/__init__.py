@@ -98,6 +98,7 @@ FORMATS: dict[str, Format] = {
         HERE + "heif",
         {"uint8": COLOUR_ALPHA, "uint16": COLOUR_ALPHA},
         pages=True,
+        needs={"pillow_heif": "heif"},
     ),
     "exr": Format(
         "OpenEXR",
@@ -107,6 +108,7 @@ FORMATS: dict[str, Format] = {
         {"float16": COLOUR, "float32": COLOUR},
         decoding=4,
         encoding=4,
+        needs={"OpenEXR": "exr"},
     ),
     "jpeg2000": Format(
         "JPEG 2000",
@@ -149,7 +151,9 @@ def recognise(head: bytes, suffix: str) -> str:
             raise PictureError(f"{title} is not read; {TAKEN}. Please {advice}")
     if SUFFIXES.get(suffix.lower()) == "tga":
         return "tga"
-    raise PictureError(f"no picture (it begins with {head[:12]!r}); {TAKEN}. Check what the file is")
+    raise PictureError(
+        f"no picture (it begins with {head[:12]!r}); {TAKEN}. Check what the file is (a TGA needs its suffix)"
+    )
 
 
 def format_of(target: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from hush.errors import PictureError
 from hush.imaging.formats.codecs import exact_palette, indexed, pillow_encode, pillow_image
-from hush.imaging.formats.picture import INTACT, Pages, Picture, check_size
+from hush.imaging.formats.picture import INTACT, Metadata, Pages, Picture, check_size
 from hush.imaging.formats.pillow import PillowCoding, decode, make_picture, moving_frames, opened, plugin
 from hush.imaging.formats.tags import Data
 
 LOOPING = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+PROFILE = b"ICCRGBG1012"
 STAYS, CLEARED = 1, 2  # what becomes of a frame before the next one is drawn
 TICK = 10  # milliseconds
 HIDDEN = 255  # the index of transparent pixels
@@ -61,7 +62,8 @@ def read(data: bytes) -> Picture:
     pixels, info, _ = decode("Gif", data)
     if pixels.ndim == 2:  # Pillow finds that its palette is gray; a GIF written from it would not show that
         pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
-    return make_picture("gif", pixels, info, PillowCoding("gif", extensions=blocks.extensions))
+    picture = make_picture("gif", pixels, info, PillowCoding("gif", extensions=blocks.extensions))
+    return replace(picture, metadata=replace(picture.metadata, icc=_profile(blocks.extensions)))
 
 
 def read_pages(data: Data) -> Pages:
@@ -76,12 +78,12 @@ def read_pages(data: Data) -> Pages:
     alpha = any(f.transparent or f.disposal == CLEARED for f in blocks.frames) or not blocks.frames[0].full
 
     def pictures() -> Iterator[Picture]:
-        coding = PillowCoding("gif", extensions=blocks.extensions)
+        coding, metadata = PillowCoding("gif", extensions=blocks.extensions), Metadata(_profile(blocks.extensions))
         with opened("Gif", data) as image:
             if image.n_frames != len(blocks.frames):
                 raise PictureError(f"damaged GIF: {len(blocks.frames)} frames, {image.n_frames} whole. {INTACT}")
             for frame, pixels in zip(blocks.frames, moving_frames(image, "RGBA" if alpha else "RGB"), strict=True):
-                yield Picture(pixels, format="gif", coding=coding, duration=frame.duration)
+                yield Picture(pixels, format="gif", metadata=metadata, coding=coding, duration=frame.duration)
 
     return Pages("gif", len(blocks.frames), pictures, frames=True, loops=blocks.loops, coding=blocks.extensions)
 
@@ -91,7 +93,8 @@ def write(picture: Picture) -> bytes:
     encoded = _Palettes().encode(picture)
     at = split(encoded).start
     coding = picture.coding
-    extensions = coding.extensions if isinstance(coding, PillowCoding) and coding.format == "gif" else ()
+    own = isinstance(coding, PillowCoding) and coding.format == "gif"
+    extensions = coding.extensions if own else _with_profile(picture.metadata.icc)
     return b"GIF89a" + encoded[6:at] + b"".join(extensions) + encoded[at:]
 
 
@@ -107,9 +110,29 @@ def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target
             if like.loops != 1:  # this block counts the repetitions after the first
                 times = struct.pack("<H", min(max(like.loops - 1, 0), 65_535))
                 file.write(b"\x21\xff\x0b" + LOOPING[0] + b"\x03\x01" + times + b"\0")
-            file.write(b"".join(like.coding) if like.format == "gif" else b"")
+            file.write(b"".join(like.coding if like.format == "gif" else _with_profile(picture.metadata.icc)))
         file.write(_frame(picture, palettes))
     file.write(b"\x3b")
+
+
+def _profile(extensions: Iterable[bytes]) -> bytes | None:
+    """Return the ICC profile among extensions, in the parts of up to 255 bytes that GIF divides it into."""
+    for extension in extensions:
+        if extension[3:14] == PROFILE:
+            parts, at = [], 14
+            while extension[at]:
+                parts.append(extension[at + 1 : at + 1 + extension[at]])
+                at += 1 + extension[at]
+            return b"".join(parts)
+    return None
+
+
+def _with_profile(icc: bytes | None) -> tuple[bytes, ...]:
+    """Return the extension that holds an ICC profile (ICC.1:2022, B.5), if there is one."""
+    if not icc:
+        return ()
+    parts = [icc[at : at + 255] for at in range(0, len(icc), 255)]
+    return (b"\x21\xff\x0b" + PROFILE + b"".join(bytes([len(part)]) + part for part in parts) + b"\0",)
 
 
 def _frame(picture: Picture, palettes: _Palettes) -> bytes:

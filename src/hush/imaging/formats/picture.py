@@ -112,6 +112,7 @@ class Format:
     suffix: str = ""
     decoding: int = 7  # times the bytes of its pixels that reading a picture holds at most, with the pixels
     encoding: int = 8  # the same for writing it, without them
+    needs: Mapping[str, str] = field(default_factory=dict)  # packages that it takes -> the extra that brings them
 
     def _function(self, name: str) -> Any:
         return getattr(import_module(self.module), name + self.suffix)
