@@ -47,7 +47,9 @@ def test_overrides_reach_nested_keys_and_keep_specifications_as_text():
 
 
 def test_a_folder_may_be_called_like_a_number():
-    assert read_recipe("gaussian", ["data.root=2024"]).data.root == "2024"
+    for name in ("2024", "2024_05", "0x10"):
+        assert read_recipe("gaussian", [f"data.root={name}"]).data.root == name
+    assert read_recipe("gaussian", ["length.steps=1_000"]).length.steps == 1000
 
 
 def test_a_recipe_survives_json():

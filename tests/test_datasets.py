@@ -543,7 +543,7 @@ def test_of_a_single_scene_or_picture_there_is_something_for_both():
 
 def test_a_list_names_items_folders_or_scenes(tmp_path):
     path = tmp_path / "held.txt"
-    path.write_text("# held out\nsub/3.png\n\nsub/4.png\n", encoding="utf-8")
+    path.write_text("# held out\nsub/3.png\n  # indented\n/\nsub/4.png\n", encoding="utf-8")
     data = split(items_of(6), str(path))
     assert names(data.test) == ["sub/3.png", "sub/4.png"]
     assert names(data.train) == ["sub/0.png", "sub/1.png", "sub/2.png", "sub/5.png"]

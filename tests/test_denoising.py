@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import hush
 from conftest import HERE
 from hush.cli import run
 from hush.errors import PictureError, UsageError, WeightsError
-from hush.imaging.files import Picture, write
+from hush.imaging.files import Picture, read, write
 from hush.imaging.tiles import plan_tiles
+from hush.restoring import filework
 from hush.restoring import restorers as module
 from hush.restoring.denoising import (
     DenoiseOptions,
@@ -420,6 +422,34 @@ def test_a_failed_picture_does_not_stop_the_others(folder: Path, tmp_path: Path,
     assert [result.source.name for result in results] == ["a.png", "b.jpg", "c.png"]
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["a.png", "c.png"]
     assert str(folder / "b.jpg") in str(results[1].error)  # type: ignore[union-attr]
+
+
+def test_a_fault_of_ours_does_not_stop_the_others(
+    folder: Path, tmp_path: Path, dark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pixels = filework.write_pages
+
+    def faulty(target: Path, *args: Any, **options: Any) -> Path:
+        if target.name == "a.png":
+            raise IndexError("range object index out of range")
+        return write_pixels(target, *args, **options)
+
+    monkeypatch.setattr(filework, "write_pages", faulty)
+    results = list(denoise_files([folder], tmp_path / "out", DenoiseOptions(sigma=20, weights=dark)))
+    failures = [result for result in results if isinstance(result, FileFailure)]
+    assert failures[0].source.name == "a.png"
+    assert "a.png: IndexError: range object index out of range. Run it with --debug" in str(failures[0].error)
+    assert (tmp_path / "out" / "c.png").exists()
+
+
+def test_the_smallest_tiles_restore_pictures_within_a_limit_of_memory(tmp_path: Path) -> None:
+    """With a limit the largest tile that memory allows is sought; it may be the smallest that can be."""
+    write(tmp_path / "a.png", Picture(array(np.uint8, (130, 230))))
+    options = DenoiseOptions(weights="gaussian-fast", sigma=20, tile=112, max_memory=2**40)
+    denoise_file(tmp_path / "a.png", tmp_path / "b.png", options)
+    assert read(tmp_path / "b.png").pixels.shape == (130, 230)
+    with pytest.raises(UsageError, match="use a tile of 112 or more"):
+        denoise_file(tmp_path / "a.png", tmp_path / "c.png", replace(options, tile=96))
 
 
 def test_a_missing_file_does_not_stop_the_others(folder: Path, dark: str) -> None:

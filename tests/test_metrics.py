@@ -76,6 +76,13 @@ def test_every_metric_is_best_at_equality_and_worse_with_more_noise(name: str) -
     assert metric(light, clean) == pytest.approx(metric(clean, light))
 
 
+def test_what_is_not_finite_has_no_psnr() -> None:
+    _, clean = pair((33, 20, 3))
+    broken = clean.copy()
+    broken[3, 4, 0] = np.nan
+    assert np.isnan(psnr(broken, clean))
+
+
 def test_equality() -> None:
     _, clean = pair((33, 20, 3))
     assert mse(clean, clean) == 0

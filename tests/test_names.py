@@ -17,6 +17,10 @@ def test_options_are_literals_ranges_and_words():
     }  # fmt: skip
 
 
+def test_paths_are_no_ranges():
+    assert parse_call("pairs(noisy=../a, clean=a/../b)").options == {"noisy": "../a", "clean": "a/../b"}
+
+
 @pytest.mark.parametrize("text", ["gaussian", "gaussian(sigma=25)", "gaussian(sigma=0..75)", "a.b:c(x=[1, 2], y='z')"])
 def test_what_is_written_reads_back(text):
     assert str(parse_call(text)) == text

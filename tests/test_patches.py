@@ -457,3 +457,8 @@ def test_drawings_have_sharp_edges_and_many_colours():
     means = np.array([view.mean() for view in drawings])
     assert means.min() < 80
     assert means.max() > 160
+
+
+def test_the_maximum_of_a_netpbm_file_is_white(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6\n2 1\n15\n" + bytes([15, 15, 15, 0, 0, 0]))
+    np.testing.assert_array_equal(read_source(tmp_path / "a.ppm"), [[[255] * 3, [0] * 3]])

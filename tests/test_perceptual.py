@@ -32,6 +32,8 @@ def test_lpips_is_the_published_figure(name, published):
 def test_equal_pictures_are_at_distance_zero_and_gray_is_three_equal_channels():
     noisy, clean = pair()
     assert perceptual.lpips(clean, clean) == 0
+    with pytest.raises(PictureError, match=r"LPIPS compares floats in .*, not uint8 and uint8; divide by 255"):
+        perceptual.lpips(*[(view * 255).astype(np.uint8) for view in (clean, noisy)])
     gray = perceptual.lpips(noisy[..., :1], clean[..., :1])
     assert gray == pytest.approx(perceptual.lpips(*(np.repeat(v[..., :1], 3, axis=2) for v in (noisy, clean))))
     assert perceptual.lpips(noisy[..., 0], clean[..., 0]) == pytest.approx(gray)

@@ -15,8 +15,8 @@ from PIL import Image, ImageSequence
 
 from conftest import shared_data
 from hush.errors import PictureError
-from hush.imaging.files import Pages, Picture, read, read_pages, write_pages
-from hush.imaging.formats import FORMATS, png
+from hush.imaging.files import Pages, Picture, read, read_pages, write, write_pages
+from hush.imaging.formats import FORMATS, png, tiff
 from hush.imaging.formats.tags import directories
 
 RNG = np.random.default_rng(0)
@@ -93,6 +93,26 @@ def test_a_tiff_of_one_page_keeps_its_rows_per_strip(tmp_path: Path) -> None:
         copied(tmp_path / "x.tif")
         with tifffile.TiffFile(tmp_path / "copy-x.tif") as judge:
             assert (judge.pages[0].rowsperstrip, judge.pages[0].compression) == (rows, 1)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 15, 33])
+@pytest.mark.parametrize("pages", [1, 2])
+def test_the_last_strip_of_a_tiff_is_written(rows: int, pages: int, tmp_path: Path) -> None:
+    """libvips 8.18 leaves it out if it is of one row and the others of an odd number."""
+    for height in (rows + 1, 2 * rows + 1, 3 * rows + 1, 3 * rows + 2):
+        pixels = RNG.integers(1, 256, (pages, height, 9, 3), dtype=np.uint8)
+        tifffile.imwrite(tmp_path / "x.tif", pixels, rowsperstrip=rows, photometric="rgb", metadata=None)
+        before, after, _ = copied(tmp_path / "x.tif")
+        same(before, after)
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "copy-x.tif").reshape(pixels.shape), pixels)
+
+
+def test_a_tiff_that_lost_a_strip_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.tif").write_bytes(b"of before")
+    monkeypatch.setattr(tiff, "save_options", lambda *_: {"compression": "none", "keep": "none", "tile_height": 3})
+    with pytest.raises(PictureError, match=r"x\.tif: libvips left out a part of this TIFF"):
+        write(tmp_path / "x.tif", Picture(np.ones((7, 9), np.uint8)), overwrite=True)
+    assert (tmp_path / "x.tif").read_bytes() == b"of before"
 
 
 def test_the_levels_of_a_pyramid_stay_sub_images(tmp_path: Path) -> None:

@@ -86,6 +86,16 @@ def picture(*shape: int, dtype: Any = np.uint8) -> np.ndarray:
 # ---------------------------------------------------------------- windows and rows
 
 
+@pytest.mark.parametrize("rows", [1, 7, 33])
+def test_the_last_strip_is_written_row_by_row_too(rows: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(1, 256, (3 * rows + 1, 9, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, rowsperstrip=rows, photometric="rgb")
+    layout = read_layout(tmp_path / "x.tif")
+    assert layout is not None
+    write_rows(tmp_path / "y.tif", layout.picture, pixels.shape, [pixels[:2], pixels[2:]])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "y.tif"), pixels)
+
+
 @pytest.mark.parametrize("name", IN_PARTS)
 def test_rows_read_and_written_one_by_one_make_the_same_file(name: str, tmp_path: Path) -> None:
     source = shared_data("formats", name)

@@ -203,6 +203,16 @@ def test_what_is_too_large_to_be_shown_is_estimated(client: TestClient, monkeypa
     assert client.post("/api/estimate?name=cat.png", content=CAT.read_bytes()).json()["verdict"] == "clean"
 
 
+def test_a_limit_of_memory_holds_for_estimates_too(dark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    monkeypatch.setattr(
+        "hush.restoring.estimating.in_parts", lambda *paths_and_options: limits.append(paths_and_options[2].max_memory)
+    )
+    with TestClient(create_app(DenoiseOptions(weights=dark, max_memory=2**29)), base_url="http://localhost") as client:
+        assert client.post("/api/estimate?name=cat.png", content=CAT.read_bytes()).status_code == 200
+    assert limits == [2**29]
+
+
 @pytest.mark.parametrize(
     ("pixels", "cmyk", "colour"),
     [
@@ -217,6 +227,14 @@ def test_previews_show_inks_and_alpha(pixels: np.ndarray, cmyk: bool, colour: tu
     (tmp_path / "a.jpg").write_bytes(preview(Picture(pixels, cmyk=cmyk)))
     with Image.open(tmp_path / "a.jpg") as shown:
         assert np.allclose(shown.convert("RGB").getpixel((4, 4)), colour, atol=3)
+
+
+def test_previews_do_not_multiply_alpha_into_colours_that_have_it(tmp_path: Path) -> None:
+    pixels = np.full((9, 9, 4), (128, 0, 0, 128), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["assocalpha"])
+    (tmp_path / "a.jpg").write_bytes(preview(read(tmp_path / "a.tif")))
+    with Image.open(tmp_path / "a.jpg") as shown:
+        assert np.allclose(shown.getpixel((4, 4)), (255, 127, 127), atol=3)
 
 
 def test_one_picture_is_restored_at_a_time_and_told_of(
@@ -267,6 +285,11 @@ def test_what_is_at_work_stops_when_the_server_ends(dark: str, scratch: Path) ->
 
 def test_where_own_weights_lie_is_not_told(tmp_path: Path, scratch: Path) -> None:
     weights = write_tiny(tmp_path / "mine.onnx")
+    blind = write_tiny(tmp_path / "blind.onnx", sigma_map=False)
+    with TestClient(create_app(DenoiseOptions(weights=blind)), base_url="http://localhost") as client:
+        answer = client.post("/api/denoise?sigma=30", content=CAT.read_bytes())
+        told = json.loads(answer.headers["X-Hush-Result"])
+    assert (told["weights"], told["remarks"]) == ("own", ["own takes no noise level, so --sigma makes no difference"])
     with TestClient(create_app(DenoiseOptions(weights=weights)), base_url="http://localhost") as client:
         weights.unlink()
         answer = client.post("/api/denoise?sigma=30", content=CAT.read_bytes())

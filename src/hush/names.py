@@ -181,7 +181,7 @@ def parse_call(text: str) -> Call:
 def parse_value(text: str) -> Any:
     """Read a literal (25, 0.5, true, [1, 2], 'word'), a range ``0..75`` or a bare word."""
     low, dots, high = text.partition("..")
-    if dots and not text.startswith(("'", '"', "[")):
+    if dots and low.strip() and "/" not in low and not text.startswith(("'", '"', "[")):  # ../clean is a path
         try:
             bounds = Range(float(low), float(high))
         except ValueError:

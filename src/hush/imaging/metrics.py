@@ -36,14 +36,14 @@ def mse(restored: NDArray[Any], clean: NDArray[Any]) -> float:
 def psnr(restored: NDArray[Any], clean: NDArray[Any], *, peak: float = 1.0) -> float:
     """Return the peak signal-to-noise ratio in dB, over all pixels and channels of an image.
 
-    ``peak`` is the value of full scale: 1 for images in [0, 1], 255 for 8-bit integers. Equal images give infinity.
-    Equal to ``skimage.metrics.peak_signal_noise_ratio(clean, restored, data_range=peak)``.
+    ``peak`` is the value of full scale: 1 for images in [0, 1], 255 for 8-bit integers. Equal images give infinity,
+    one that is not finite NaN. Equal to ``skimage.metrics.peak_signal_noise_ratio(clean, restored, data_range=peak)``.
 
     Raises PictureError if the shapes differ, or if integers come without a peak.
     """
     _check_peak(restored, clean, peak)
     error = mse(restored, clean)
-    return float(10 * np.log10(peak**2 / error)) if error > 0 else float("inf")
+    return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
 
 
 def ssim(restored: NDArray[Any], clean: NDArray[Any], *, peak: float = 1.0) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hush.errors import UsageError
+from hush.errors import PictureError, UsageError
 from hush.imaging.arrays import FULL_SCALES, Range, colours_of
 
 WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # of 8, 10, 12, 14 and 16 bits
@@ -62,14 +62,14 @@ def value_range(
     auto takes for integers of 16 bits the least of 8, 10, 12, 14 and 16 bits that holds the largest value. Floats are
     taken to be in [0, 1], brighter lights included, unless they clearly are not: whole numbers or mostly beyond 2 (then
     0 to 255, 4095 ...), far below zero, or within 1/64 (then from the least to the largest value). Raises UsageError
-    for any other request, and for a range beyond what the type of integers holds.
+    for any other request, PictureError for a range beyond what the type of integers holds.
     """
     request = check_range(request)
     own = FULL_SCALES.get(array.dtype.str[1:], 1.0)
     if not isinstance(request, str):
         low, high = float(request[0]), float(request[1])
         if array.dtype.kind != "f" and not 0 <= low < high <= np.max(own):
-            raise UsageError(
+            raise PictureError(
                 f"range is {low:g} to {high:g}, and {array.dtype.name} holds 0 to {np.max(own):g}; give a range within "
                 "that, or leave it out"
             )

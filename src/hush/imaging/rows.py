@@ -29,6 +29,7 @@ from hush.imaging.formats.tags import append_directory, directories, is_big, tif
 PREVIEW = 1024  # pixels that the longer side of what thumbnails are made from has at least
 PIECE = 4 * 2**20  # bytes that are handed to an encoder at a time
 COPY = 2**20
+STRIP = 128  # rows of a TIFF that are held back at most
 JPEG_LONGEST = 65_500
 
 
@@ -140,14 +141,8 @@ def _copy(source: BinaryIO, target: BinaryIO, length: int) -> None:
 def _write_tiff(file: BinaryIO, like: Picture, shape: tuple[int, ...], bands: _Preview, target: Path) -> None:
     coding = like.coding if isinstance(like.coding, tiff.TiffCoding) else tiff.TiffCoding()
     nbytes = math.prod(shape) * like.pixels.dtype.itemsize
-    options: dict[str, Any] = {"compression": coding.compression, "predictor": "none", "keep": "none"}
-    if coding.predictor and coding.compression in ("lzw", "deflate"):
-        options["predictor"] = "float" if like.pixels.dtype.kind == "f" else "horizontal"
-    if coding.tile and all(side % 16 == 0 for side in coding.tile):
-        options |= {"tile": True, "tile_width": coding.tile[0], "tile_height": coding.tile[1]}
-    else:
-        options["tile_height"] = max(1, min(coding.rows, 128))
-    options |= {"bigtiff": coding.big or nbytes > tiff.LARGEST, "miniswhite": coding.inverted(like.pixels)}
+    options = tiff.save_options(coding, like.pixels, coding.compression, shape[0], STRIP)
+    options["bigtiff"] = coding.big or nbytes > tiff.LARGEST
     _save(bands, shape, like, lambda image: image.tiffsave(os.fsencode(file.name), **options))
     small = io.BytesIO()
     tiff.write_pages(small, [bands.of(like)], Pages("tiff", 1, lambda: iter(())), target)
@@ -160,6 +155,7 @@ def _put_tags(file: BinaryIO, tags: dict[int, Any]) -> None:
     with open(file.name, "rb") as written, mmap(written.fileno(), 0, access=ACCESS_READ) as data:
         big, size = is_big(data), len(data)
         own = {n: t for n, t in directories(data)[0][0].items() if n in tiff.STORAGE}
+    tiff.check_strips(own)
     out = bytearray(size % 2)
     at, _ = append_directory(out, {**own, **tags}, big=big, base=size)
     file.seek(size)

@@ -51,7 +51,8 @@ def preview(picture: Picture, scale: Range | None = None) -> bytes:
         image = (1 - image[..., :3]) * (1 - image[..., 3:])
     if encoding.alpha is not None:
         share = (encoding.alpha / FULL_SCALES[encoding.dtype.str[1:]]).astype(np.float32)[..., np.newaxis]
-        image = image * share + (1 - share)
+        within = getattr(picture.coding, "multiplied", False)  # alpha is in the colours already
+        image = (image if within else image * share) + (1 - share)
     eight = to_bytes(image)
     buffer = io.BytesIO()
     profile = None if picture.cmyk else picture.metadata.icc

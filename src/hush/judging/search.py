@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -324,8 +325,9 @@ def list_trials(study: Any) -> list[Trial]:
 
 def best_trial(trials: Iterable[Trial]) -> Trial | None:
     """Return the best of the finished trials; None where none is."""
-    finished = [trial for trial in trials if trial.state == "finished" and trial.figure is not None]
-    return max(finished, key=lambda trial: trial.figure or 0.0, default=None)
+    judged = [(trial.figure, trial) for trial in trials if trial.state == "finished" and trial.figure is not None]
+    finite = [pair for pair in judged if math.isfinite(pair[0])]  # no maximum is to be found beside NaN
+    return max(finite, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
 def _write_best(search: Search, trials: Iterable[Trial], folder: Path) -> None:

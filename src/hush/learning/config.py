@@ -238,7 +238,7 @@ def build(kind: type, content: Mapping[str, Any], where: str) -> Any:
                 raise RecipeError(f"{where}: {key} is a table of keys, not {value!r}")
             values[key] = build(typing.cast(type, wanted), value, f"{where}: {key}")
         else:
-            called = str(value) if key in ("root", "name") and type(value) is int else value  # as 2024 may be
+            called = str(value) if key in NAMES and type(value) is int else value
             values[key] = _typed(called, wanted, f"{where}: {key}")
     for key, least in AT_LEAST.get(kind, {}).items():
         if not values.get(key, least) >= least:
@@ -271,6 +271,9 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
     raise RecipeError(f"{where} takes {names}, not {value!r}")
 
 
+NAMES = ("root", "name")  # keys whose text may look like a number: 2024, 2024_05
+
+
 def override(content: dict[str, Any], setting: str) -> None:
     """Set ``key=value`` with a dotted key in nested tables. Raises RecipeError if it is none."""
     key, equals, text = setting.partition("=")
@@ -281,7 +284,8 @@ def override(content: dict[str, Any], setting: str) -> None:
         content = content.setdefault(table, {})
         if not isinstance(content, dict):
             raise RecipeError(f"--set {setting}: {table!r} is no table of keys")
-    content[last] = _override_value(text.strip())
+    value = _override_value(text.strip())
+    content[last] = text.strip() if last in NAMES and isinstance(value, int) else value
 
 
 def merge(content: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

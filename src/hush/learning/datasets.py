@@ -201,10 +201,9 @@ def _hold_out(items: Sequence[Item], every: int) -> tuple[list[Item], list[Item]
 
 def _hold_out_listed(items: Sequence[Item], path: Path) -> tuple[list[Item], list[Item]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"data.validation: {path} cannot be read as a list of names, one a line") from error
-    listed = {line.strip().rstrip("/") for line in lines if line.strip() and not line.startswith("#")}
+        listed = {name.rstrip("/") for name in read_names(path)} - {""}
+    except PictureError as error:
+        raise RecipeError(f"data.validation: {error}") from error
     answers = [{item.name, item.scene, *map(str, PurePosixPath(item.name).parents)} for item in items]
     held = [item for item, names in zip(items, answers, strict=True) if names & listed]
     train = [item for item, names in zip(items, answers, strict=True) if not names & listed]
@@ -216,6 +215,15 @@ def _hold_out_listed(items: Sequence[Item], path: Path) -> tuple[list[Item], lis
             f"one, named as the data set names them: {items[0].name}"
         )
     return train, held
+
+
+def read_names(path: Path) -> set[str]:
+    """Return the names that a text file lists, one a line, # for comments; raises PictureError if it cannot be read."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise PictureError(f"{path}: cannot be read as a list of names, one a line") from error
+    return {line for line in lines if line and not line.startswith("#")}
 
 
 def name_some(names: Sequence[str], most: int = 4) -> str:

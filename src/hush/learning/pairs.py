@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from hush.errors import PictureError, UsageError
-from hush.learning.datasets import DataSet, Item, Squeezed, list_pictures, name_some
+from hush.learning.datasets import DataSet, Item, Squeezed, list_pictures, name_some, read_names
 from hush.names import nearest
 
 SIDD_FOLDER = re.compile(r"\d{4}_\d{3}_\w+")  # <instance>_<scene>_<phone>_<ISO>_<shutter>_<temperature>_<brightness>
@@ -69,11 +69,7 @@ def take(items: Sequence[Item], listed: Path) -> list[Item]:
 
     Raises PictureError if it cannot be read or names what is not there.
     """
-    try:
-        lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise PictureError(f"{listed}: cannot be read as a list of names, one a line") from error
-    wanted = {line for line in lines if line and not line.startswith("#")}
+    wanted = read_names(listed)
     if unknown := sorted(wanted - {item.name for item in items}):
         raise PictureError(f"{listed}: not there: {name_some(unknown)}. Pictures are named like {items[0].name}")
     return [item for item in items if item.name in wanted]

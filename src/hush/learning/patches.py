@@ -105,7 +105,8 @@ def _to_bytes(picture: Picture) -> Bytes:
     pixels = picture.pixels
     if picture.cmyk:
         raise PictureError("CMYK; networks learn from gray and RGB pictures. Convert it first")
-    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] in (1, 3):
+    whole = picture.full_scale is None  # not those of a Netpbm file that end at a maximum of its own
+    if whole and pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] in (1, 3):
         return pixels
     image, _ = decode(pixels, full_scale=picture.full_scale)
     top, mean = float(image.max()), float(image.mean())

@@ -167,8 +167,10 @@ def lpips(restored: NDArray[Any], clean: NDArray[Any], *, network: str = "alexne
     Images (H, W, C) or (H, W) in [0, 1]; what lies outside is clipped, gray counts as three equal channels. Images of
     fewer than 31 pixels along a side repeat their edge up to it.
 
-    Raises PictureError for images that differ in shape or have other than 1 or 3 channels.
+    Raises PictureError for images that differ in shape, are of integers, or have other than 1 or 3 channels.
     """
+    if restored.dtype.kind != "f" or clean.dtype.kind != "f":
+        raise PictureError(f"LPIPS compares floats in [0, 1], not {restored.dtype} and {clean.dtype}; divide by 255")
     if restored.shape != clean.shape:
         raise PictureError(f"restored is {restored.shape}, clean is {clean.shape}; only images of one shape compare")
     features = open_features(network, torch.device("cpu"))

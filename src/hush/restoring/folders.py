@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hush.errors import MissingExtra, PictureError
+from hush.errors import HushError, MissingExtra, PictureError
 from hush.restoring.filework import DECODER, FileWork, Known
 from hush.restoring.large import SMALLEST_WORK
 from hush.restoring.machine import cores
@@ -67,6 +67,14 @@ def _settle(job: Job, work: Callable[[Job], Result]) -> Result:
         return work(job)
     except Failures as error:
         return FileFailure(job.source, error)
+    except HushError:  # of weights or options, which are those of all pictures
+        raise
+    except Exception as error:  # a fault of ours must not cost the pictures beside this one
+        failure = PictureError(
+            f"{job.source}: {type(error).__name__}: {error}. Run it with --debug to see where, and report it"
+        )
+        failure.__cause__ = error
+        return FileFailure(job.source, failure)
 
 
 @dataclass(frozen=True)

@@ -330,7 +330,8 @@ def _affordable(scene: Scene, options: DenoiseOptions, restorer: Restorer, overl
     height, width = scene.size
     left = allowed(options.max_memory) - resident() - beside - scene.held - SEAM * width * IMAGE_BYTES
     step = math.lcm(restorer.align, 16)
-    sides = range(min(restorer.tile or LARGEST_TILE, LARGEST_TILE), 2 * overlap + step, -step)
+    most = min(restorer.tile or LARGEST_TILE, LARGEST_TILE)
+    sides = range(most, 2 * overlap + step - 1, -step) or [most]  # which is too small, as whoever plans tiles will say
     for side in sides:
         if min(side, height) * (min(side, width) * per_pixel + scene.held_per_row) <= left:
             return side

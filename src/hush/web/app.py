@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -196,9 +197,7 @@ class _Server:
             target = target.with_suffix(suffix) if suffix else target
             result = denoise_file(upload.source, target, options, progress=tell)
             told = {k: v for k, v in vars(result).items() if k not in ("source", "target")}
-            if OWN in self._weights and told["weights"] == str(self._options.weights):
-                told["weights"] = OWN
-            return target, {RESULT: json.dumps(told, default=str)}
+            return target, {RESULT: self._nameless(json.dumps(told, default=str))}
 
         try:
             target, headers = await _at_work(request, work, self._restoring)
@@ -216,7 +215,7 @@ class _Server:
         """Say how noisy a picture is."""
         from hush.restoring.estimating import estimate_file
 
-        found = await self._of_upload(request, estimate_file, ())
+        found = await self._of_upload(request, partial(estimate_file, options=self._options), ())
         return JSONResponse(json.loads(json.dumps(found, default=str)), headers=SAFE)
 
     async def preview(self, request: Request) -> Response:
@@ -296,9 +295,14 @@ class _Server:
         if not isinstance(error, HushError):
             return error
         said = str(error).replace(str(upload.source), upload.name or "the picture").replace(f"{upload.folder}/", "")
-        if OWN in self._weights:
-            said = said.replace(str(self._options.weights), OWN)
-        return type(error)(said)
+        return type(error)(self._nameless(said))
+
+    def _nameless(self, text: str) -> str:
+        """Return a text, or JSON, in which weights of one's own are called so, not by where they lie."""
+        if OWN not in self._weights:
+            return text
+        path = str(self._options.weights)
+        return text.replace(json.dumps(path)[1:-1], OWN).replace(path, OWN)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(

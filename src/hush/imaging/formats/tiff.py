@@ -336,19 +336,35 @@ def _write_vips(pixels: NDArray[Any], cmyk: bool, coding: TiffCoding) -> bytes:
     """Encode bool, uint8, uint16 or float32 pixels."""
     one_bit = pixels.dtype == np.bool_
     compression = coding.compression if one_bit or coding.compression != "ccittfax4" else "deflate"
-    options: dict[str, Any] = {"compression": compression, "bigtiff": coding.big, "keep": "none"}
-    if coding.predictor and not one_bit and compression in ("lzw", "deflate"):
-        options["predictor"] = "float" if pixels.dtype.kind == "f" else "horizontal"
-    else:
-        options["predictor"] = "none"
-    if coding.tile and all(side % 16 == 0 for side in coding.tile):
-        options |= {"tile": True, "tile_width": coding.tile[0], "tile_height": coding.tile[1]}
-    else:
-        options["tile_height"] = max(1, min(coding.rows, MOST_ROWS))
+    options = save_options(coding, pixels, compression, len(pixels), MOST_ROWS) | {"bigtiff": coding.big}
     if one_bit:
         options["bitdepth"] = 1
     image = vips_image(pixels.astype(np.uint8) * 255 if one_bit else pixels, cmyk=cmyk)
-    return image.tiffsave_buffer(miniswhite=coding.inverted(pixels), **options)
+    encoded: bytes = image.tiffsave_buffer(**options)
+    check_strips(directories(encoded)[0][0])
+    return encoded
+
+
+def save_options(
+    coding: TiffCoding, pixels: NDArray[Any], compression: str, height: int, most_rows: int
+) -> dict[str, Any]:
+    """Return what to tell libvips to write a picture of ``height`` rows as its file held it, strips up to a height."""
+    options: dict[str, Any] = {"compression": compression, "keep": "none", "miniswhite": coding.inverted(pixels)}
+    predicted = coding.predictor and pixels.dtype != np.bool_ and compression in ("lzw", "deflate")
+    options["predictor"] = ("float" if pixels.dtype.kind == "f" else "horizontal") if predicted else "none"
+    if coding.tile and all(side % 16 == 0 for side in coding.tile):
+        return options | {"tile": True, "tile_width": coding.tile[0], "tile_height": coding.tile[1]}
+    rows = max(1, min(coding.rows, most_rows))
+    if rows % 2 and height > rows and height % rows == 1 % rows:
+        rows += 1  # libvips 8.18 leaves out the last strip if it is of one row and the others of an odd number
+    return options | {"tile_height": rows}
+
+
+def check_strips(tags: Mapping[int, Tag]) -> None:
+    """Raise PictureError if a strip or tile of what was written is empty: no file may lose what was in it."""
+    for number in (STRIP_BYTES, TILE_BYTES):
+        if number in tags and 0 in tags[number].integers():
+            raise PictureError("libvips left out a part of this TIFF. Name a .png file")
 
 
 def _write_tifffile(pixels: NDArray[Any], coding: TiffCoding) -> bytes:

@@ -44,7 +44,8 @@ class Adversarial(Supervised):
             of NoGAN (Antic, Howard, Manor 2019) in fastai.
         r1: weight of the R1 penalty, the critic's squared slope at clean pictures (Mescheder et al. 2018,
             arXiv:1801.04406); for critics without spectral normalisation.
-        critic_rate: highest learning rate of the critic, which has AdamW with momentum 0.5.
+        critic_rate: learning rate of the critic, which has AdamW with momentum 0.5, at the start of the whole training:
+            it falls as the restorer's does, so that the critic begins with what is left of it.
         frozen: as in `Supervised`.
 
     Raises RecipeError for shares, an objective, a loss or a critic that cannot be.
