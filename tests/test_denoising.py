@@ -355,6 +355,14 @@ def test_classical_methods_are_restorers(name: str) -> None:
     assert (restored.shape, restored.dtype) == (picture.shape, picture.dtype)
 
 
+@pytest.mark.parametrize("image", [np.zeros((5, 6)), np.zeros((5, 6, 3), np.uint8)])
+def test_restorers_take_images_alone(image: np.ndarray, tiny: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"a restorer takes floats \(H, W, C\) in \[0, 1\]. hush.denoise takes integers"
+    ):
+        open_restorer(tiny)(image, 25)
+
+
 def test_the_identity_is_a_restorer() -> None:
     restorer = open_restorer("identity")
     image = array(np.float32, (5, 6, 3), low=-1, high=2)

@@ -355,6 +355,23 @@ def test_alpha_that_is_multiplied_into_the_colours_is_divided_out(dtype: str, tm
     np.testing.assert_array_equal(read(write(tmp_path / "y.npy", picture)).pixels, multiplied)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "pixels", "words"),
+    [
+        (".pgm", np.zeros((3, 4, 3), np.uint8), "RGB pixels of uint8, which is no PGM. Name a .pnm"),
+        (".pbm", np.zeros((3, 4), np.uint8), "gray pixels of uint8, which is no PBM"),
+        (".pfm", np.zeros((3, 4), np.uint16), "gray pixels of uint16, which is no PFM"),
+        (".ppm", np.zeros((3, 4, 3), np.float32), "RGB pixels of float32, which is no PPM"),
+        (".pgm", np.zeros((3, 4), np.bool_), "gray pixels of one bit, which is no PGM"),
+    ],
+)
+def test_suffixes_of_netpbm_mean_what_they_say(suffix: str, pixels: np.ndarray, words: str, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=re.escape(words)):
+        write(tmp_path / f"x{suffix}", Picture(pixels))
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(read(write(tmp_path / "x.pnm", Picture(pixels))).pixels, pixels)
+
+
 def test_profiles_go_into_gif_and_out_of_it(tmp_path: Path) -> None:
     picture = Picture(np.full((4, 5, 3), 90, np.uint8), metadata=Metadata(icc=PROFILE))
     gif = read(write(tmp_path / "a.gif", picture))

@@ -224,6 +224,7 @@ class NetworkRestorer:
         progress: TellProgress | None = None,
     ) -> Image:
         """Restore an image (H, W, C)."""
+        _check_image(image)
         if image.shape[2] == 3 and (is_gray(image) if gray is None else gray):
             return np.repeat(self(image[..., :1], sigma, progress=progress), 3, axis=2)
         limits = self.runtime.limits
@@ -325,6 +326,7 @@ class ByNoise:
         progress: TellProgress | None = None,
     ) -> Image:
         """Restore an image (H, W, C)."""
+        _check_image(image)
         if sigma is not None:
             return self._gaussian(image, sigma, gray=gray, progress=progress)
         from hush.imaging.estimation import estimate_noise
@@ -379,6 +381,15 @@ def cheapest_tile(height: int, width: int, largest: int, overlap: int, align: in
     step = math.lcm(align, 16)
     smaller = range(largest - step, max(largest // 2, 2 * overlap + 2 * step), -step)
     return min((largest, *smaller), key=cost)
+
+
+def _check_image(image: NDArray[Any]) -> None:
+    """Raise UsageError for what is no image as restorers take it: `denoise` takes all other arrays."""
+    if image.ndim != 3 or image.dtype.kind != "f":
+        raise UsageError(
+            f"an array of {image.dtype} {image.shape}; a restorer takes floats (H, W, C) in [0, 1]. hush.denoise takes "
+            "integers and gray pictures (H, W) too"
+        )
 
 
 def is_gray(image: NDArray[Any]) -> bool:

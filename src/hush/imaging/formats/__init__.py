@@ -72,7 +72,7 @@ FORMATS: dict[str, Format] = {
     ),
     "netpbm": Format(
         "Netpbm",
-        (".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+        (".pnm", ".pbm", ".pgm", ".ppm", ".pfm"),
         marks.is_netpbm,
         HERE + "plain",
         {"bool": GRAY, "uint8": COLOUR, "uint16": COLOUR, "float32": COLOUR},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,13 @@ from hush.imaging.formats.marks import NETPBM, is_netpbm
 from hush.imaging.formats.picture import INTACT, Pages, Picture, check_size
 from hush.imaging.formats.tags import Data
 
+ONLY: dict[str, Callable[[Picture], bool]] = {
+    ".pbm": lambda picture: picture.pixels.dtype == np.bool_,
+    ".pgm": lambda picture: picture.channels == 1 and picture.pixels.dtype.kind == "u",
+    ".ppm": lambda picture: picture.pixels.dtype.kind in "bu",
+    ".pfm": lambda picture: picture.pixels.dtype.kind == "f",
+}
+"""What suffixes of Netpbm files are for; .pnm takes all, and gray in a .ppm is common."""
 TOKEN = re.compile(rb"\s+|#[^\r\n]*|[^\s#]+")
 
 
@@ -62,8 +69,19 @@ def _end(data: Data, start: int) -> int:
 
 
 def write_pages_netpbm(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target: Path) -> None:
-    """Write pictures one behind the other."""
-    file.writelines(map(write_netpbm, pictures))
+    """Write pictures one behind the other.
+
+    Raises PictureError for pixels that a suffix denies, unless the file that they are of had it too.
+    """
+    suffix = target.suffix.lower()
+    kept = like.path is not None and like.path.suffix.lower() == suffix
+    for picture in pictures:
+        kind = "one bit" if picture.pixels.dtype == np.bool_ else picture.pixels.dtype.name
+        if not kept and suffix in ONLY and not ONLY[suffix](picture):
+            raise PictureError(
+                f"{picture.kind} pixels of {kind}, which is no {suffix[1:].upper()}. Name a .pnm or .tif file"
+            )
+        file.write(write_netpbm(picture))
 
 
 def _read_netpbm(data: Data, start: int) -> tuple[Picture, int]:
