@@ -64,7 +64,7 @@ def test_what_the_file_or_the_user_says_counts() -> None:
     assert (read_range("auto"), read_range("full"), read_range("-1024, 3071")) == ("auto", "full", (-1024, 3071))
     for values, beyond in ((array, (0, 65_536)), (array, (-1, 900)), (np.zeros((2, 2), np.uint8), (0, 4095))):
         with pytest.raises(
-            UsageError, match=r"range is .*, and uint(8|16) holds 0 to (255|65535); give a range within"
+            PictureError, match=r"range is .*, and uint(8|16) holds 0 to (255|65535); give a range within"
         ):
             value_range(values, beyond)
     assert value_range(np.zeros((2, 2), np.float32), (-1024, 3071)) == (-1024, 3071)

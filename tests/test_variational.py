@@ -66,7 +66,7 @@ def test_its_terms_are_those_of_the_recipe():
     ("change", "message"),
     [
         ({"network": "unet(width=4, depth=1)"}, "draws codes, such as vae"),
-        ({"method": "supervised"}, "unknown loss 'kl'"),
+        ({"method": "supervised"}, "'kl' is a term of the method variational"),
         ({"loss": "l1 + kk"}, "unknown loss 'kk'"),
         ({"length": {}}, "no end"),
     ],
