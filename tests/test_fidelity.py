@@ -372,6 +372,21 @@ def test_suffixes_of_netpbm_mean_what_they_say(suffix: str, pixels: np.ndarray, 
     np.testing.assert_array_equal(read(write(tmp_path / "x.pnm", Picture(pixels))).pixels, pixels)
 
 
+def test_transparent_pixels_after_an_opaque_frame_stay_transparent(tmp_path: Path) -> None:
+    frames = [np.full((3, 4, 4), (90, 30, 30, 255), np.uint8) for _ in range(3)]
+    for frame, place in zip(frames, ((0, 1), None, (2, 2)), strict=True):
+        if place is not None:
+            frame[place] = (90, 30, 30, 0)
+    pictures = [Picture(frame, format="gif", duration=100) for frame in frames]
+    write_pages(tmp_path / "a.gif", pictures, Pages("png", 3, lambda: iter(pictures), frames=True))
+    with Image.open(tmp_path / "a.gif") as image:
+        for number, frame in enumerate(frames):
+            image.seek(number)
+            np.testing.assert_array_equal(np.asarray(image.convert("RGBA"))[..., 3], frame[..., 3])
+    for frame, again in zip(frames, read_pages(tmp_path / "a.gif"), strict=True):
+        np.testing.assert_array_equal(again.pixels[..., 3], frame[..., 3])
+
+
 def test_profiles_go_into_gif_and_out_of_it(tmp_path: Path) -> None:
     picture = Picture(np.full((4, 5, 3), 90, np.uint8), metadata=Metadata(icc=PROFILE))
     gif = read(write(tmp_path / "a.gif", picture))

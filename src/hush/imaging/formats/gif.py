@@ -140,8 +140,10 @@ def _frame(picture: Picture, palettes: _Palettes) -> bytes:
     encoded = palettes.encode(picture)
     blocks = split(encoded)
     control = encoded.find(b"\x21\xf9\x04", blocks.start, blocks.pictures[0][0])
-    hidden = encoded[control + 6] if blocks.frames[0].transparent else 0
-    flags = (CLEARED if picture.channels == 4 else STAYS) << 2 | blocks.frames[0].transparent
+    alpha = picture.channels == 4
+    # an opaque frame says so too, by an index that it has no pixel of: Pillow else clears the canvas to a colour
+    hidden = encoded[control + 6] if blocks.frames[0].transparent else HIDDEN if alpha else 0
+    flags = (CLEARED if alpha else STAYS) << 2 | alpha
     delay = min(round((picture.duration or 0) / TICK), 65_535)
     begin, end = blocks.pictures[0]
     descriptor = bytearray(encoded[begin : begin + 10])

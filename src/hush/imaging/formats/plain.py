@@ -20,7 +20,7 @@ from hush.imaging.formats.tags import Data
 ONLY: dict[str, Callable[[Picture], bool]] = {
     ".pbm": lambda picture: picture.pixels.dtype == np.bool_,
     ".pgm": lambda picture: picture.channels == 1 and picture.pixels.dtype.kind == "u",
-    ".ppm": lambda picture: picture.pixels.dtype.kind in "bu",
+    ".ppm": lambda picture: picture.pixels.dtype.kind in ("b", "u"),
     ".pfm": lambda picture: picture.pixels.dtype.kind == "f",
 }
 """What suffixes of Netpbm files are for; .pnm takes all, and gray in a .ppm is common."""
