@@ -17,7 +17,7 @@ from hush.cli import run
 from hush.errors import HushError, UsageError
 from hush.judging.bench import peers as peers_module
 from hush.judging.bench.peers import OUTSIDE, Missing, Peer, line_up
-from hush.judging.bench.report import Bench, parts, table
+from hush.judging.bench.report import Bench, _with_figures, parts, table
 from hush.judging.bench.store import Store, digest
 from hush.judging.bench.timing import Times, megapixel, time_peers
 from tiny import darkening_numbers, write_tiny
@@ -374,3 +374,12 @@ def test_the_store_survives_a_cut_and_knows_arrays_apart(tmp_path: Path) -> None
     assert again.get(digest("a", array)) == {"psnr": math.inf}
     assert again.get("x") is None
     assert len({digest("a", array), digest("a", array.reshape(2, 3)), digest("b", array), digest("a", array + 1)}) == 4
+
+
+def test_what_is_not_finite_comes_back_so() -> None:
+    equal = _with_figures({"name": "a", "psnr": None, "psnr_input": 20.0, "ssim": 1.0, "seconds": None})
+    assert equal == {"name": "a", "psnr": math.inf, "psnr_input": 20.0, "ssim": 1.0, "seconds": None}
+    broken = _with_figures({"psnr": None, "psnr_input": 20.0, "ssim": None})
+    assert math.isnan(broken["psnr"])
+    assert math.isnan(broken["ssim"])
+    assert broken["psnr_input"] == 20

@@ -18,6 +18,7 @@ from PIL import Image
 
 from hush.cli.following import training_line
 from hush.errors import PictureError, RecipeError, TrainingError, WeightsError
+from hush.judging.study import train_into
 from hush.learning import training
 from hush.learning.checking import check_recipe, note_idle_keys
 from hush.learning.checkpoints import load_state
@@ -670,3 +671,10 @@ def test_the_picture_of_the_data_shows_what_is_restored(pictures):
     learner = training.Training(recipe, open_method(recipe, torch.device("cpu")), data, Processes(torch.device("cpu")))
     target = learner.method.degrade(learner.patches(0, 0).to(torch.device("cpu")), learner._rngs()[0]).clean
     np.testing.assert_array_equal(learner.look()[1][0], target[0].permute(1, 2, 0).numpy())
+
+
+def test_a_finished_training_is_not_judged_on_what_it_may_have_learnt(pictures, tmp_path):
+    list(train_into(tiny(pictures, "length.steps=2"), tmp_path / "run"))
+    assert list(train_into(tiny(pictures, "length.steps=2"), tmp_path / "run")) == []
+    with pytest.raises(RecipeError, match=r"other pictures were held out; 2\.png, 5\.png may have been learnt from"):
+        list(train_into(tiny(pictures, "length.steps=2", "data.validation=3"), tmp_path / "run"))

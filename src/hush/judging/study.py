@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hush.errors import HushError
+from hush.errors import HushError, RecipeError
 from hush.judging.findings import Findings, RunFindings
 from hush.judging.judged import judge_run, open_judged_items
 from hush.judging.leakage import check_leakage
 from hush.judging.metrics import open_metric
 from hush.judging.plans import Evaluation, RunPlan, Study, plan_runs
 from hush.learning.checking import check_parts, check_recipe
+from hush.learning.checkpoints import load_state
 from hush.learning.config import Recipe
-from hush.learning.datasets import Item, open_dataset
+from hush.learning.datasets import Item, name_some, open_dataset, split
 from hush.learning.methods import restores
 from hush.learning.networks import build_classifier, build_network
 from hush.learning.networks.sizes import Size, measure_size
@@ -124,12 +125,28 @@ def train_into(
 ) -> Generator[Progress, None, None]:
     """Train into a folder, or go on with what was broken off there; do nothing if it is finished."""
     if (folder / "last.safetensors").exists():  # the last thing that a training writes
+        _check_held_out(recipe, folder)
         return
     resume = (folder / "checkpoint.safetensors").exists()
     if folder.exists() and not resume:  # broken off before its first checkpoint
         shutil.rmtree(folder)
     start = None if resume else start  # the checkpoint is further on
     yield from train(recipe, folder, resume=resume, start=start, device=device, extras=False)
+
+
+def _check_held_out(recipe: Recipe, folder: Path) -> None:
+    """Raise RecipeError if other pictures are held out now than in a finished training: it may know them."""
+    checkpoint = folder / "checkpoint.safetensors"
+    before = load_state(checkpoint).get("held_out") if checkpoint.exists() else None
+    if before is None:
+        return
+    data = open_dataset(recipe.data.set, recipe.data.root)
+    held = split(data, str(recipe.data.validation), recipe.data.validation_pictures).test
+    if others := sorted({item.name for item in held} - set(before)):
+        raise RecipeError(
+            f"{folder}: trained when other pictures were held out; {name_some(others)} may have been learnt from. "
+            "Bring data.validation and the pictures back as they were, or remove that folder to train anew"
+        )
 
 
 def check_study(study: Study) -> dict[str, Size]:

@@ -51,8 +51,7 @@ class Bench:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            rows = [{key: math.inf if value is None and key.startswith("psnr") else value for key, value in row.items()}
-                    for row in content["rows"]]  # fmt: skip
+            rows = [_with_figures(row) for row in content["rows"]]
             report = Report.of(content["protocol"], list(content["protocol"]["metrics"]), rows)
             return cls(report, content["sets"], content["times"], content["missing"], content.get("alike", []))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -239,3 +238,10 @@ def _protocol(bench: Bench) -> list[str]:
         f"{machine['processor']}, {protocol['runtime']['threads']} threads, {machine['system']}; {versions}.",
         f"{runs}.",
     ]
+
+
+def _with_figures(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of JSON, which has no number that is not finite, with its figures: equal pictures have an SSIM."""
+    psnr = math.nan if row.get("ssim", 1) is None else math.inf
+    lacking = {key: psnr if key.startswith("psnr") else math.nan for key in row if key.startswith(("psnr", "ssim"))}
+    return {key: lacking.get(key) if value is None else value for key, value in row.items()}

@@ -78,8 +78,8 @@ class Supervised:
         return replace(data, train=[self._freeze(item, number) for number, item in enumerate(data.train)])
 
     def _freeze(self, item: Item, number: int) -> Item:
-        if item.finished:
-            return item
+        if item.finished:  # bytes, which no batch holds beside frozen views in float16
+            raise RecipeError(f"{self.recipe.method}: {item.name} is noisy as it is; of a mixture nothing is frozen")
         return replace(item, noisy=self._frozen_view(item, number, 0))
 
     def _frozen_view(self, item: Item, number: int, view: int) -> Frozen:
