@@ -448,3 +448,11 @@ def test_white_is_the_largest_value_wherever_it_lies(nodata: int | None, tmp_pat
     layout = read_layout(tmp_path / "a.tif")
     assert layout is not None
     assert scene_of(layout, DenoiseOptions()).full_scale == 65_535
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float16, np.float64])
+def test_what_rows_cannot_hold_is_refused_before_they_are_written(dtype: type, tmp_path: Path) -> None:
+    like = Picture(np.ones((4, 5), dtype))
+    with pytest.raises(PictureError, match=r"pixels are written as a whole in TIFF.*Name a \.npy file"):
+        write_rows(tmp_path / "a.tif", like, (4, 5), [like.pixels])
+    assert np.array_equal(read(write_rows(tmp_path / "a.npy", like, (4, 5), [like.pixels])).pixels, like.pixels)

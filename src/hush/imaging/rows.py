@@ -47,6 +47,11 @@ def check_rows(target: Path, like: Picture) -> str:
                 "Name one of these, or allow more with --max-memory"
             )
         FORMATS[name].check_holds(like)
+        if name != "npy" and like.pixels.dtype.name not in ("uint8", "uint16", "float32"):
+            raise PictureError(
+                f"{like.pixels.dtype.name} pixels are written as a whole in {FORMATS[name].title}, for which memory is "
+                "short. Name a .npy file, or allow more with --max-memory"
+            )
         return name
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
+
 from hush.errors import PictureError
 from hush.imaging.formats.boxes import split
 from hush.imaging.formats.codecs import pillow_encode, pillow_image, pillow_pixels
@@ -151,7 +153,8 @@ def _resolution(content: bytes) -> tuple[float, float] | None:
 def _encoded(picture: Picture, coding: Jpeg2000Coding) -> bytes:
     """Return a picture's codestream."""
     plugin("Jpeg2K")
-    levels = min(coding.resolutions, min(coding.tile or picture.size).bit_length())  # of a small picture there are less
+    tile = None if picture.pixels.dtype == np.uint16 else coding.tile  # of 16 bits Pillow mixes up what lies in tiles
+    levels = min(coding.resolutions, min(tile or picture.size).bit_length())  # of a small picture there are less
     return pillow_encode(
         pillow_image(picture.pixels),
         "JPEG2000",
@@ -162,7 +165,7 @@ def _encoded(picture: Picture, coding: Jpeg2000Coding) -> bytes:
         num_resolutions=levels,
         codeblock_size=coding.block,
         progression=coding.progression,
-        tile_size=coding.tile,
+        tile_size=tile,
     )
 
 

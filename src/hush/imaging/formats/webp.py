@@ -22,6 +22,7 @@ from hush.imaging.formats.pillow import (
     opened,
     own_coding,
 )
+from hush.imaging.formats.previews import refreshed
 from hush.imaging.formats.tags import Data
 
 Chunk = tuple[bytes, bytes]
@@ -80,7 +81,7 @@ def write_pages(file: BinaryIO, pictures: Iterable[Picture], like: Pages, target
     (height, width), alpha = first.size, first.channels == 4
     if max(height, width) > LARGEST:
         raise PictureError(f"{width}x{height} pixels; a WebP's sides are at most 16383. Name a .tif file")
-    behind = ((HAS_EXIF, b"EXIF", metadata.exif), (HAS_XMP, b"XMP ", metadata.xmp))
+    behind = ((HAS_EXIF, b"EXIF", refreshed(metadata.exif, first)), (HAS_XMP, b"XMP ", metadata.xmp))
     flags = MOVING | (ALPHA if alpha else 0) | (PROFILE if metadata.icc else 0)
     flags |= sum(flag for flag, _, content in behind if content)
     file.write(b"RIFF\0\0\0\0WEBP")
