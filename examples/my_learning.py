@@ -45,8 +45,8 @@ class Careful(Supervised):
     def try_task(self, task: Task, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, and its terms: those of the recipe, and `harm`."""
         total, terms = super().try_task(task, rng)
-        untold = None if task.sigma_map is None else torch.zeros_like(task.sigma_map)
+        no_noise = None if task.sigma_map is None else torch.zeros_like(task.sigma_map)
         with self.autocast():
-            kept = self.network(task.target, sigma_map=untold, label=task.label)
+            kept = self.network(task.target, sigma_map=no_noise, label=task.label)
         harm = (kept.float() - task.target).abs().mean()
         return total + self.share * harm, {**terms, "harm": harm.detach()}

@@ -457,20 +457,25 @@ def test_links_that_lead_nowhere_are_failures_and_links_to_folders_are_left_alon
 
 
 def test_folders_that_may_not_be_read_are_failures(folder, capsys, monkeypatch):
-    (folder / "closed").mkdir()
-    reach = os.access
+    for name in ("closed", ".hidden"):
+        (folder / name).mkdir()
+    reach, scan = os.access, os.scandir
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and reach(path, mode))
-    walk = os.walk
 
-    def refused(top, onerror):
-        onerror(PermissionError(errno.EACCES, "Permission denied", str(Path(top, "closed"))))
-        yield from (entry for entry in walk(top) if "closed" not in entry[0])
+    def refuse(path):
+        if Path(path).name in ("closed", ".hidden"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
 
-    monkeypatch.setattr(os, "walk", refused)
-    assert run(["denoise", ".", "-o", "out", "--weights", "identity", "--recursive"]) == 1
+    monkeypatch.setattr(os, "scandir", refuse)
+    line = ["denoise", ".", "-o", "out", "--weights", "identity"]
+    assert run([*line, "--recursive"]) == 1
     captured = capsys.readouterr()
     assert captured.out.count("->") == 2
     assert "closed: a folder that may not be read. Change its permissions" in captured.err
+    assert "hidden" not in captured.err
+    assert "left out" not in captured.err
+    assert run([*line, "--overwrite"]) == 0  # nobody asked for what lies in it
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

@@ -1,6 +1,7 @@
 """Searches: read, refused, run, ended early, broken off and gone on with."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -189,3 +190,10 @@ def test_the_smoke_form_of_every_search_runs(name, tmp_path, capsys):
     assert "3 trials" in capsys.readouterr().out
     assert (tmp_path / f"{name}.html").exists()
     assert (tmp_path / "best.json").exists()
+
+
+def test_the_best_trial_has_a_figure():
+    figures = [("finished", math.nan), ("finished", 0.0), ("failed", None), ("ended early", 40.0), ("finished", None)]
+    trials = [Trial(number, {}, state, figure, {}) for number, (state, figure) in enumerate(figures)]
+    assert best_trial(trials) is trials[1]
+    assert best_trial(trials[:1]) is None

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
-from unicodedata import category
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
+
+
+CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - set(map(ord, "\t\n")), "?")  # C0, DEL and C1
 
 
 def out() -> Console:
@@ -30,7 +32,7 @@ def say(text: str = "") -> None:
 
 def plain(text: str) -> str:
     """Return text without control characters, which names of files may have and terminals obey."""
-    return "".join("?" if category(character) == "Cc" and character != "\n" else character for character in text)
+    return text.translate(CONTROLS)
 
 
 def complain(text: str) -> None:

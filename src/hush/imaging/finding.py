@@ -67,7 +67,8 @@ def _matches(name: str, recursive: bool, apart: Path | None = None) -> Iterator[
     path = Path(name)
     if os.path.isdir(path):  # unlike a Path it does not mind a name that is too long
         try:
-            pictures = _pictures_among(_entries(path, recursive), path)
+            files, closed = _look_into(path, recursive)
+            pictures = sorted([*_with_suffix(files, SUFFIXES), *closed], key=natural_order)
             inside = apart is not None and path.resolve() in apart.parents
             yield from (found for found in pictures if not inside or apart not in found.resolve().parents)
         except OSError as error:
@@ -106,43 +107,31 @@ def find_unread(inputs: Iterable[str | os.PathLike[str]], *, recursive: bool = F
     found: dict[Path, None] = {}
     for folder in searched(inputs, recursive=recursive):
         with suppress(OSError):  # looking for pictures has said what is wrong with it
-            found |= dict.fromkeys(_files_among(_entries(folder, recursive), folder, UNREAD))
+            found |= dict.fromkeys(_with_suffix(_look_into(folder, recursive)[0], UNREAD))
     return list(found)
 
 
-def _entries(folder: Path, recursive: bool) -> Iterator[Path]:
-    """Yield what lies in a folder, and in the folders below it, links to folders aside; a closed one as itself."""
-    if not recursive:
-        yield from folder.iterdir()
-        return
-    closed: list[Path] = []
-    for place, _, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
-        yield from (Path(place, name) for name in names)
-    if folder in closed:
-        next(folder.iterdir())  # says why
-    yield from closed
+def _look_into(folder: Path, recursive: bool) -> tuple[list[Path], list[Path]]:
+    """Return the files in a folder, without hidden ones, and the folders below it that may not be read.
 
-
-def _pictures_among(entries: Iterable[Path], folder: Path) -> list[Path]:
-    """Return the pictures among a folder's files in natural order."""
-    return sorted(_files_among(entries, folder, SUFFIXES), key=natural_order)
-
-
-def _files_among(entries: Iterable[Path], folder: Path, suffixes: Container[str]) -> Iterator[Path]:
-    """Yield a folder's files with such suffixes, without hidden ones.
-
-    Links that lead nowhere, and folders that may not be read, are among them: reading says what is wrong.
+    ``recursive`` adds the files of its subfolders, but for hidden ones and links. Raises OSError if the folder itself
+    may not be read.
     """
-    for path in entries:
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        picture = path.suffix.lower() in suffixes and (path.is_file() or (path.is_symlink() and not path.exists()))
-        if not hidden and (picture or _is_closed(path)):
+    files: list[Path] = []
+    closed: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    if folder in closed:
+        os.listdir(folder)  # says why
+    return files, closed
+
+
+def _with_suffix(files: Iterable[Path], suffixes: Container[str]) -> Iterator[Path]:
+    """Yield the files with such suffixes, and links that lead nowhere: reading says what is wrong with them."""
+    for path in files:
+        if path.suffix.lower() in suffixes and (path.is_file() or not path.exists()):
             yield path
-
-
-def _is_closed(path: Path) -> bool:
-    """Say whether a path is a folder that may not be read."""
-    return path.is_dir() and not path.is_symlink() and not os.access(path, os.R_OK | os.X_OK)
 
 
 def natural_order(path: Path) -> list[list[tuple[bool, int, str]]]:

@@ -325,9 +325,8 @@ def list_trials(study: Any) -> list[Trial]:
 
 def best_trial(trials: Iterable[Trial]) -> Trial | None:
     """Return the best of the finished trials; None where none is."""
-    judged = [(trial.figure, trial) for trial in trials if trial.state == "finished" and trial.figure is not None]
-    finite = [pair for pair in judged if math.isfinite(pair[0])]  # no maximum is to be found beside NaN
-    return max(finite, key=lambda pair: pair[0], default=(0.0, None))[1]
+    finite = [trial for trial in trials if trial.figure is not None and math.isfinite(trial.figure)]
+    return max((t for t in finite if t.state == "finished"), key=lambda trial: trial.figure or 0.0, default=None)
 
 
 def _write_best(search: Search, trials: Iterable[Trial], folder: Path) -> None:

@@ -69,12 +69,11 @@ def open_mask(
             check_array(pixels)
         picture = Picture(pixels)
     if pixels.shape[:2] != shape[:2]:
-        (width, height), own = pixels.shape[1::-1], shape[1::-1]
-        if upright:  # both sizes as people see them
-            width, height, own = height, width, own[::-1]
+        order = 1 if upright else -1  # sizes as people see them
+        size, wanted = pixels.shape[:2][::order], shape[:2][::order]
         raise PictureError(
-            f"{name} has {width}x{height} pixels, the picture {own[0]}x{own[1]}{' seen upright' * upright}; "
-            f"a mask has the picture's size. {'Turn' if (height, width) == tuple(own) else 'Scale'} it"
+            f"{name} has {size[0]}x{size[1]} pixels, the picture {wanted[0]}x{wanted[1]}{' seen upright' * upright}; "
+            f"a mask has the picture's size. {'Turn' if size == wanted[::-1] else 'Scale'} it"
         )
     return _checked(ArrayWindows(pixels), picture, name)
 
